@@ -1,0 +1,33 @@
+"""What travels beside a body, in the message's headers: who, which number, which term."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SESSION: Final = "session"
+"""On reports: the session they belong to."""
+NUMBER: Final = "number"
+"""On reports: their number in the session, from 1, without gaps. On directives: their number since Welcome, from 1.
+Hello, Beat, Ping, Welcome, ChildDied and Mark travel in bodies without a number."""
+TERM: Final = "term"
+"""On directives and replies: the term of the coordinator that sent them."""
+TAKEN: Final = "taken"
+"""On directives: the last report number of this session that the ledger has."""
+TRACEPARENT: Final = "traceparent"
+"""On foreign triggers: W3C trace context."""
+
+MSGPACK: Final = "application/vnd.msgpack"
+JSON: Final = "application/json"
+
+
+class Names:
+    """The names of exchanges and queues in one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.commands = f"{namespace}.commands"  # exchange and quorum queue
+        self.dead = f"{namespace}.dead"  # quorum queue
+        self.reports = f"{namespace}.reports"  # exchange
+        self.workers = f"{namespace}.workers"  # exchange
+        self.replies = f"{namespace}.replies"  # exchange
+        self.events = f"{namespace}.events"  # topic exchange

@@ -1,0 +1,448 @@
+"""Every message on the bus, as tagged unions per direction. What travels is an array of one union's members.
+
+The same structs are MessagePack between Longshore's own parts and JSON for foreign programs (same field names, the tag is
+the field `type`). Sessions, numbers and terms travel in the message's headers (`core/envelope.py`), not in here.
+`*_ms` are milliseconds; `*_at` are aware UTC datetimes; a value is inline bytes (self-describing, see `serialization/`)
+or a claim check.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+
+PROTOCOL: Final = 1
+MAX_BODY: Final = 1 << 20
+"""No body is larger than this (bytes)."""
+MAX_ITEMS: Final = 1000
+"""No body holds more messages than this."""
+
+
+class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
+    """The root of all messages; the tag is the class name in snake_case."""
+
+
+def _tag(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class ClaimCheck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What travels instead of a large value: a key relative to the payload store, never a path or an address."""
+
+    key: str
+    size: int
+    sha256: str
+    codec: str = ""
+
+
+Value = bytes | ClaimCheck
+
+
+class Failure(msgspec.Struct, omit_defaults=True, gc=False):
+    """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the exception."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    value: bytes = b""
+    cause: Failure | None = None
+
+
+class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """What a trigger may ask for. None means: as the routine says."""
+
+    delay_ms: int | None = None
+    ttl_ms: int | None = None
+    deadline_ms: int | None = None
+    timeout_ms: int | None = None
+    max_attempts: int | None = None
+    idempotency_key: str = ""
+    queue: str = ""
+    pool: str = ""
+    priority: float = 0.0
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+
+
+# ------------------------------------------------------------------------------------------- client -> coordinator
+
+
+class Trigger(Message, tag=_tag):
+    """Start a run. The same `run_id` again is the same run. `wants` is "accepted" or "outcome" (also the final answer)."""
+
+    routine: str
+    run_id: RunId = RunId("")
+    input: Value = b""
+    options: Options = msgspec.field(default_factory=Options)
+    reply_to: str = ""
+    wants: str = "accepted"
+    traceparent: str = ""
+    correlation_id: str = ""
+    cache_key: str = ""
+    plain: bool = False  # from a foreign program: answers go out as JSON
+
+
+class Cancel(Message, tag=_tag):
+    """Cancel a run and, by its policy, its children."""
+
+    run_id: RunId
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+
+
+class Ask(Message, tag=_tag):
+    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with Answer;
+    `outcome` also registers the asker, who gets RunChanged when the run ends."""
+
+    what: str
+    ask_id: str
+    reply_to: str
+    run_ids: list[RunId] = []
+    params: dict[str, Any] = {}
+
+
+Command = Trigger | Cancel | Ask
+
+# ------------------------------------------------------------------------------------------- coordinator -> client
+
+
+class Accepted(Message, tag=_tag):
+    """The ledger has the run, durably. `existing`: the run was there before (same id or idempotency key)."""
+
+    run_id: RunId
+    status: str
+    asked_id: RunId = RunId("")  # what the trigger named, when an idempotency key led to another run
+    existing: bool = False
+    correlation_id: str = ""
+    reason: str = ""
+
+
+class Rejected(Message, tag=_tag):
+    """The ledger refuses by a rule; nothing is stored."""
+
+    run_id: RunId
+    rule: str
+    text: str
+    correlation_id: str = ""
+
+
+class RunChanged(Message, tag=_tag):
+    """A run changed its status. Final ones carry the outcome."""
+
+    run_id: RunId
+    status: str
+    attempt: int = 0
+    reason: str = ""
+    at: datetime | None = None
+    result: Value | None = None
+    error: Failure | None = None
+    cached: bool = False
+    correlation_id: str = ""
+
+
+class Answer(Message, tag=_tag):
+    """The answer to an Ask: plain data, or `error` as {rule, text}."""
+
+    ask_id: str
+    data: Any = None
+    error: dict[str, str] | None = None
+
+
+Reply = Accepted | Rejected | RunChanged | Answer
+
+# ------------------------------------------------------------------------------------------- coordinator -> worker
+
+
+class Welcome(Message, tag=_tag):
+    """The session is open: send the outbox again from `taken` + 1; directives count from 1."""
+
+    term: int
+    taken: int
+    protocol: int = PROTOCOL
+    refused: str = ""  # why this worker may not join (probe object not readable, protocol too old); it exits with it
+
+
+class Ping(Message, tag=_tag):
+    """Are you there? `hello`: say Hello again. `taken` is the last report the ledger has."""
+
+    term: int
+    taken: int
+    report_queue: int = 0
+    hello: bool = False
+
+
+class Start(Message, tag=_tag):
+    """Execute this run. For a workflow that ran before, `last_seq` > 0 and the journal is to be fetched."""
+
+    run_id: RunId
+    epoch: int
+    attempt: int
+    routine: str
+    version: str
+    input: Value | None = None
+    timeout_ms: int | None = None
+    started_at: datetime | None = None  # stamp of seq 0: when the workflow first started
+    last_seq: int = 0
+    processed_seq: int = -1
+    cache: bool = False  # compute and report the cache key
+    canceling: str | None = None  # placed once more for its cleanup; the reason
+    queue: str = ""
+    parent_id: RunId = RunId("")
+    root_id: RunId = RunId("")
+    tags: list[str] = []
+    traceparent: str = ""
+    previous_span: str = ""  # traceparent of the attempt before, to link to
+
+
+class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
+    """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`. Ordered by `seq`, from 1."""
+
+    seq: int
+    kind: str
+    address: Address
+    at: datetime
+    status: str = ""
+    result: Value | None = None
+    error: Failure | None = None
+    cached: bool = False
+    child_id: RunId = RunId("")
+
+
+class Deliver(Message, tag=_tag):
+    """New facts for a workflow the worker holds."""
+
+    run_id: RunId
+    epoch: int
+    deliveries: list[Delivery]
+
+
+class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """One recorded call of a workflow. `asked_seq` is the delivery in whose pump it was asked."""
+
+    address: Address
+    kind: str  # "call" | "timer"
+    name: str
+    digest: str
+    asked_seq: int
+    child_id: RunId = RunId("")
+    place: str = ""
+    closed: bool = False  # canceled or abandoned by the workflow
+
+
+class JournalPage(Message, tag=_tag):
+    """The answer to Fetch: calls asked and facts delivered with a seq in (after, upto]; `last` if upto is the end.
+    Calls asked in the pump of seq 0 come with the first page (after = -1)."""
+
+    run_id: RunId
+    epoch: int
+    after: int
+    upto: int
+    calls: list[CallRow] = []
+    deliveries: list[Delivery] = []
+    last: bool = True
+
+
+class CancelRun(Message, tag=_tag):
+    """Tell the code that it is canceled; it may still clean up."""
+
+    run_id: RunId
+    epoch: int
+    reason: str = ""
+
+
+class Abandon(Message, tag=_tag):
+    """This run is no longer yours: drop it and report nothing."""
+
+    run_id: RunId
+    epoch: int
+
+
+class Drain(Message, tag=_tag):
+    """Take nothing new, hand back, finish, leave."""
+
+
+Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | Drain
+
+# ------------------------------------------------------------------------------------------- worker -> coordinator
+
+
+class Offer(msgspec.Struct, omit_defaults=True, gc=False):
+    """One routine version a worker can execute, with the policy its author gave it."""
+
+    routine: str
+    version: str
+    kind: str  # "task" | "action" | "workflow"
+    cache: bool = False
+    cache_ttl_ms: int | None = None
+    max_attempts: int = 3
+    timeout_ms: int | None = None
+    retry_first_ms: int = 1000
+    retry_factor: float = 2.0
+    retry_max_ms: int = 60_000
+    on_crash: str = "retry"
+    queue: str = "default"
+    children: str = "cancel"
+
+
+class Held(msgspec.Struct, omit_defaults=True, gc=False):
+    """A run the worker holds: executing, hanging, or ended with the report not yet taken."""
+
+    run_id: RunId
+    epoch: int
+    started: bool = True
+
+
+class Hello(Message, tag=_tag):
+    """Opens a session, and opens it again. `probe` is an object the worker wrote to the payload store."""
+
+    worker_id: WorkerId
+    pool: str
+    slots: int
+    offers: list[Offer]
+    held: list[Held] = []
+    protocol: int = PROTOCOL
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    probe: ClaimCheck | None = None
+    draining: bool = False
+
+
+class Beat(Message, tag=_tag):
+    """I live. `directive` is the last directive number taken, `held` a digest over (run_id, epoch) of what is held."""
+
+    directive: int = 0
+    stuck: int = 0
+    held: int = 0
+    draining: bool = False
+
+
+class Started(Message, tag=_tag):
+    """The body began at `at`."""
+
+    run_id: RunId
+    epoch: int
+    at: datetime
+
+
+class Call(msgspec.Struct, omit_defaults=True, gc=False):
+    """A workflow calls a routine."""
+
+    address: Address
+    routine: str
+    digest: str
+    input: Value
+    child_id: RunId
+    version: str = ""
+    options: Options | None = None
+    cache_key: str = ""
+    place: str = ""  # file:line of the call
+    traceparent: str = ""
+    asked_seq: int = 0  # the delivery in whose pump it was asked
+
+
+class Timer(msgspec.Struct, omit_defaults=True, gc=False):
+    """A workflow waits until `due_at`. The fingerprint is the duration."""
+
+    address: Address
+    digest: str
+    due_at: datetime
+    place: str = ""
+    asked_seq: int = 0
+
+
+class Commands(Message, tag=_tag):
+    """What a workflow asked for in the pumps up to delivery `upto_seq` (None: more parts follow). After the last part the
+    workflow hangs. `closed` are addresses it no longer waits for (canceled calls, canceled timers)."""
+
+    run_id: RunId
+    epoch: int
+    at: datetime
+    upto_seq: int | None = None
+    calls: list[Call] = []
+    timers: list[Timer] = []
+    closed: list[Address] = []
+
+
+class Fetch(Message, tag=_tag):
+    """Send the journal page after this seq (-1: from the beginning)."""
+
+    run_id: RunId
+    epoch: int
+    after: int = -1
+
+
+class Progress(Message, tag=_tag):
+    """How far a run says it is, 0 to 1, with a word."""
+
+    run_id: RunId
+    epoch: int
+    fraction: float
+    text: str = ""
+
+
+class Finished(Message, tag=_tag):
+    """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism.
+    `started_at` is given when no Started went before."""
+
+    run_id: RunId
+    epoch: int
+    how: str
+    at: datetime
+    started_at: datetime | None = None
+    result: Value | None = None
+    error: Failure | None = None
+    retry_after_ms: int | None = None
+    retry: bool = True
+    cache_key: str = ""
+    slot_us: int = 0  # how long it held its slot, microseconds
+    upto_seq: int | None = None
+    traceparent: str = ""
+
+
+class Suspended(Message, tag=_tag):
+    """A workflow was put away after delivery `upto_seq`."""
+
+    run_id: RunId
+    epoch: int
+    upto_seq: int
+
+
+class Released(Message, tag=_tag):
+    """Handed back. Without a reason: no time or draining, not a loss. With one: could not be started (unknown routine)."""
+
+    run_id: RunId
+    epoch: int
+    reason: str = ""
+    lost: bool = False  # was executing and outlived the grace of a drain: counted as interrupted, no crash charged
+
+
+class Bye(Message, tag=_tag):
+    """The session ends; nothing is held any more."""
+
+
+class ChildDied(Message, tag=_tag):
+    """A supervisor's word: the process of this session is dead."""
+
+    session: SessionId
+    how: str = ""
+
+
+Report = Hello | Beat | Started | Commands | Fetch | Progress | Finished | Suspended | Released | Bye | ChildDied
+
+# ------------------------------------------------------------------------------------------- coordinator -> itself
+
+
+class Mark(Message, tag=_tag):
+    """A second has passed for the coordinator, taken from its inbox in its turn (DESIGN 6)."""
+
+    term: int
+    number: int
+
+
+Report_or_Mark = Report | Mark
