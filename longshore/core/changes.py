@@ -1,0 +1,299 @@
+"""What goes into the ledger beside messages, and what comes out: needs, facts, changes.
+
+The shell's round: `needs = ledger.needs(batch)`, `facts = store.read(needs)`, `changes = ledger.receive(batch, facts, now,
+entropy)`, commit, publish, settle (DESIGN 1).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Offer, Reply, Report, Value
+from longshore.core.run import Run
+
+# --------------------------------------------------------------------------------------------------------- going in
+
+
+class SessionReturned(msgspec.Struct, gc=False):
+    """A directive to this session came back: nobody is bound to its key."""
+
+    session: SessionId
+
+
+class ReplyReturned(msgspec.Struct, gc=False):
+    """Final outcomes for this key came back: the asker is away."""
+
+    reply_to: str
+    run_ids: list[RunId]
+
+
+class ReportsBound(msgspec.Struct, gc=False):
+    """The coordinator has bound its n-th report queue (its connection is new): every session is to be pinged."""
+
+    number: int
+
+
+class Unreadable(msgspec.Struct, gc=False):
+    """A body that could not be decoded. For a report with a session and number, the number counts as taken."""
+
+    source: str
+    reason: str
+    body: bytes
+    size: int
+    headers: dict[str, str | int] = {}
+    traceback: str = ""
+    run_ids: list[RunId] = []
+
+
+Internal = SessionReturned | ReplyReturned | ReportsBound | Unreadable
+
+
+class Inbound(msgspec.Struct, gc=False):
+    """One body as it came: who sent it, its number in the session (None: not numbered), its messages in order.
+
+    `session` is set for reports, "" for commands, marks and internal events. `actor` is the broker's user_id or "".
+    """
+
+    messages: list[Command] | list[Report] | list[Mark] | list[Internal]
+    session: SessionId = SessionId("")
+    number: int | None = None
+    actor: str = ""
+
+
+class Needs(msgspec.Struct, gc=False):
+    """What the ledger must know before it can decide a batch, and does not hold in memory."""
+
+    runs: set[RunId] = msgspec.field(default_factory=set)
+    """Rows of these runs, whatever their status (unknown ids are simply absent from the facts)."""
+    cache_keys: set[str] = msgspec.field(default_factory=set)
+    idempotency_keys: set[str] = msgspec.field(default_factory=set)
+    calls: set[RunId] = msgspec.field(default_factory=set)
+    """Workflows whose addresses (with children) are needed to take Commands again without doubling."""
+    addresses: dict[RunId, set[Address]] = msgspec.field(default_factory=dict)
+    """Only these addresses of those workflows."""
+    sessions: set[SessionId] = msgspec.field(default_factory=set)
+    suspended_due: bool = False
+    """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
+    cursors: bool = False
+    """The open cursors (at most 10) and for each the next page of its runs (at most 1,000 together)."""
+    replies_due: bool = False
+    """Replies that came back and are due to be tried again (at most 1,000)."""
+
+
+class FinalRun(msgspec.Struct, gc=False):
+    """What is known of a run that has ended: enough to answer for it."""
+
+    id: RunId
+    routine: str
+    version: str
+    status: str
+    attempt: int
+    finished_at: datetime | None
+    reply_to: str = ""
+    correlation_id: str = ""
+    plain: bool = False
+    cached: bool = False
+    reason: str = ""
+    epoch: int = 0
+    history_seq: int = 0
+
+
+class CacheHit(msgspec.Struct, gc=False):
+    """An equal result: of which run, and the value."""
+
+    run_id: RunId
+    result: Value | None
+    version: str = ""
+    expires_at: datetime | None = None
+
+
+class WorkerRow(msgspec.Struct, gc=False):
+    """A session as it is kept."""
+
+    session: SessionId
+    worker_id: WorkerId
+    pool: str
+    slots: int
+    status: str
+    taken: int
+    offers: list[Offer]
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    since: datetime | None = None
+
+
+class Cursor(msgspec.Struct, gc=False):
+    """A group order under way: `kind` "cancel_children" of `run_id`, done for children up to `after`."""
+
+    id: str
+    kind: str
+    run_id: RunId
+    reason: str
+    after: RunId = RunId("")
+    children: list[RunId] = []  # the next page, filled by the store
+    last: bool = False  # whether that page is the last
+
+
+class ReturnedReply(msgspec.Struct, gc=False):
+    """An outcome nobody took."""
+
+    run_id: RunId
+    reply_to: str
+    first_at: datetime
+    next_at: datetime
+
+
+class Facts(msgspec.Struct, gc=False):
+    """What the store answered to Needs."""
+
+    runs: dict[RunId, Run] = msgspec.field(default_factory=dict)
+    """Live runs not in the ledger's memory (SUSPENDED ones), with their open timers."""
+    final: dict[RunId, FinalRun] = msgspec.field(default_factory=dict)
+    cache: dict[str, CacheHit] = msgspec.field(default_factory=dict)
+    idempotency: dict[str, RunId] = msgspec.field(default_factory=dict)
+    calls: dict[RunId, dict[Address, CallRow]] = msgspec.field(default_factory=dict)
+    sessions: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
+    suspended_due: list[RunId] = msgspec.field(default_factory=list)
+    cursors: list[Cursor] = msgspec.field(default_factory=list)
+    replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
+
+
+class Snapshot(msgspec.Struct, gc=False):
+    """What a starting coordinator loads."""
+
+    term: int
+    runs: list[Run]
+    workers: list[WorkerRow]
+    unsent: list[RunId]
+    """Runs that ended in a batch whose messages may not have been sent: their outcomes go again."""
+
+
+# -------------------------------------------------------------------------------------------------------- coming out
+
+
+class HistoryRow(NamedTuple):
+    """One change of a run. A plain tuple: there are four per run."""
+
+    run_id: RunId
+    seq: int
+    from_status: str
+    to_status: str
+    reason: str
+    actor: str
+    attempt: int
+    epoch: int
+    worker_id: str
+    at: datetime
+    valid: bool
+
+
+class NewRun(msgspec.Struct, gc=False):
+    """A run to insert: its record (as it stands at the end of the batch) and what only the row keeps."""
+
+    run: Run
+    input: Value
+    tags: list[str]
+    metadata: dict[str, object]
+
+
+class Outcome(msgspec.Struct, gc=False):
+    """How a run ended, as its row keeps it."""
+
+    run: Run
+    result: Value | None = None
+    error: Failure | None = None
+
+
+class NewCall(NamedTuple):
+    """A call or timer a workflow asked for."""
+
+    run_id: RunId
+    address: Address
+    kind: str
+    name: str
+    digest: str
+    asked_seq: int
+    child_id: RunId
+    due_at: datetime | None
+    place: str
+
+
+class NewDelivery(NamedTuple):
+    """A fact for a workflow. An outcome's value stays in the child's row."""
+
+    run_id: RunId
+    seq: int
+    kind: str
+    address: Address
+    at: datetime
+    status: str
+    child_id: RunId
+
+
+class Changes(msgspec.Struct, gc=False):
+    """Everything a batch changes, to be committed in one transaction, and everything to be sent after it.
+
+    A run appears in exactly one of `inserted`, `updated`, `ended` (a run both new and ended: `inserted` and `ended`; the store
+    inserts first). The shell fills bodies that the ledger does not hold before it sends: `Start.input`, `Delivery.result` and
+    `.error`, `RunChanged.result` and `.error`, whole JournalPages (named in `pages`).
+    """
+
+    inserted: list[NewRun] = msgspec.field(default_factory=list)
+    updated: dict[RunId, Run] = msgspec.field(default_factory=dict)
+    ended: dict[RunId, Outcome] = msgspec.field(default_factory=dict)
+    history: list[HistoryRow] = msgspec.field(default_factory=list)
+    calls: list[NewCall] = msgspec.field(default_factory=list)
+    closed: list[tuple[RunId, Address]] = msgspec.field(default_factory=list)
+    """Calls and timers a workflow no longer waits for, and timers that fired."""
+    deliveries: list[NewDelivery] = msgspec.field(default_factory=list)
+    cache: list[tuple[str, RunId, datetime | None]] = msgspec.field(default_factory=list)
+    idempotency: list[tuple[str, RunId, datetime]] = msgspec.field(default_factory=list)
+    freed_keys: list[RunId] = msgspec.field(default_factory=list)
+    """Runs whose idempotency keys are free again."""
+    workers: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
+    cursors: list[Cursor] = msgspec.field(default_factory=list)
+    cursors_done: list[str] = msgspec.field(default_factory=list)
+    returned: list[ReturnedReply] = msgspec.field(default_factory=list)
+    returned_done: list[RunId] = msgspec.field(default_factory=list)
+    dead: list[Unreadable] = msgspec.field(default_factory=list)
+    suspended: list[RunId] = msgspec.field(default_factory=list)
+    """Runs that left memory in this batch (their rows are in `updated`)."""
+
+    directives: dict[SessionId, list[Directive]] = msgspec.field(default_factory=dict)
+    """To each session, in order; numbered ones get their number from the shell."""
+    pages: list[tuple[SessionId, RunId, int, int]] = msgspec.field(default_factory=list)
+    """Journal pages to read and send: session, run, epoch, after."""
+    replies: dict[str, list[Reply]] = msgspec.field(default_factory=dict)
+    """By reply key, in order."""
+    plain_keys: set[str] = msgspec.field(default_factory=set)
+    """Reply keys of foreign programs: their replies go out as JSON."""
+    opened: list[SessionId] = msgspec.field(default_factory=list)
+    """Sessions welcomed in this batch: their directive numbers begin at 1 after the Welcome."""
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    """Facts for the observer that are no rows: `late_report`, `duplicate_report`, `gap`, `invalid` ..."""
+
+    def is_durable(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(
+            self.inserted
+            or self.updated
+            or self.ended
+            or self.history
+            or self.calls
+            or self.closed
+            or self.deliveries
+            or self.cache
+            or self.workers
+            or self.cursors
+            or self.cursors_done
+            or self.returned
+            or self.returned_done
+            or self.dead
+            or self.freed_keys
+            or self.idempotency
+        )

@@ -1,0 +1,176 @@
+"""What a run is: its statuses, the table of allowed transitions, and the record the ledger keeps of each live run.
+
+The table is the law (SPEC B): `ALLOWED` says which status may follow which and for what reason. Nothing else in the house
+changes a status.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from longshore.core.ids import Address, RunId, SessionId
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    DELAYED = "DELAYED"
+    PENDING_VERSION = "PENDING_VERSION"
+    QUEUED = "QUEUED"
+    RETRYING = "RETRYING"
+    SUSPENDED = "SUSPENDED"
+    BLOCKED = "BLOCKED"
+    DISPATCHED = "DISPATCHED"
+    EXECUTING = "EXECUTING"
+    HANGING = "HANGING"
+    CANCELING = "CANCELING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    CRASHED = "CRASHED"
+    TIMED_OUT = "TIMED_OUT"
+    EXPIRED = "EXPIRED"
+    SYSTEM_FAILURE = "SYSTEM_FAILURE"
+
+
+S = Status
+
+WAITING: Final = frozenset({S.DELAYED, S.PENDING_VERSION, S.QUEUED, S.RETRYING, S.SUSPENDED, S.BLOCKED})
+WITH_WORKER: Final = frozenset({S.DISPATCHED, S.EXECUTING, S.HANGING, S.CANCELING})
+FINAL: Final = frozenset(
+    {S.COMPLETED, S.FAILED, S.CANCELED, S.CRASHED, S.TIMED_OUT, S.EXPIRED, S.SYSTEM_FAILURE},
+)
+NEW: Final = ""
+"""What a run's first history row comes from."""
+
+ALLOWED: Final[dict[tuple[str, Status], str]] = {
+    (NEW, S.DELAYED): "triggered with a delay or a debounce",
+    (NEW, S.QUEUED): "triggered",
+    (NEW, S.PENDING_VERSION): "triggered, and nobody offers it",
+    (NEW, S.COMPLETED): "an equal result was in the cache",
+    (NEW, S.EXECUTING): "the root of a local script",
+    (S.DELAYED, S.QUEUED): "due",
+    (S.DELAYED, S.DELAYED): "rescheduled or debounced",
+    (S.QUEUED, S.DISPATCHED): "placed on a worker",
+    (S.QUEUED, S.COMPLETED): "an equal result is or became available",
+    (S.QUEUED, S.PENDING_VERSION): "at the head, and nobody has offered it for 60 s",
+    (S.PENDING_VERSION, S.QUEUED): "a worker offers it",
+    (S.DELAYED, S.EXPIRED): "ttl over before the first start",
+    (S.QUEUED, S.EXPIRED): "ttl over before the first start",
+    (S.PENDING_VERSION, S.EXPIRED): "ttl over before the first start",
+    (S.PENDING_VERSION, S.SYSTEM_FAILURE): "version deadline over",
+    (S.DISPATCHED, S.EXECUTING): "started",
+    (S.DISPATCHED, S.QUEUED): "handed back, or its worker was lost",
+    (S.EXECUTING, S.HANGING): "waits for sub-routines or timers",
+    (S.EXECUTING, S.RETRYING): "failed, attempts left",
+    (S.EXECUTING, S.QUEUED): "its worker was lost, or handed it back",
+    (S.HANGING, S.EXECUTING): "new commands, or an end",
+    (S.HANGING, S.SUSPENDED): "put away, or its worker was lost",
+    (S.SUSPENDED, S.QUEUED): "a delivery came",
+    (S.RETRYING, S.QUEUED): "delay over",
+    (S.EXECUTING, S.BLOCKED): "nondeterminism, too many crashes, or paused",
+    (S.HANGING, S.BLOCKED): "nondeterminism, or paused",
+    (S.DISPATCHED, S.BLOCKED): "too many losses before starting, or paused",
+    (S.DELAYED, S.BLOCKED): "paused",
+    (S.PENDING_VERSION, S.BLOCKED): "paused",
+    (S.QUEUED, S.BLOCKED): "paused",
+    (S.RETRYING, S.BLOCKED): "paused",
+    (S.SUSPENDED, S.BLOCKED): "paused",
+    (S.BLOCKED, S.QUEUED): "resumed",
+    (S.BLOCKED, S.DELAYED): "resumed before its time",
+    (S.BLOCKED, S.RETRYING): "resumed before its time",
+    (S.DELAYED, S.CANCELED): "canceled before it started",
+    (S.PENDING_VERSION, S.CANCELED): "canceled before it started",
+    (S.QUEUED, S.CANCELED): "canceled before it started",
+    (S.RETRYING, S.CANCELED): "canceled between attempts",
+    (S.BLOCKED, S.CANCELED): "canceled while blocked",
+    (S.DISPATCHED, S.CANCELING): "cancel, its worker is told",
+    (S.EXECUTING, S.CANCELING): "cancel, its worker is told",
+    (S.HANGING, S.CANCELING): "cancel, its worker is told",
+    (S.SUSPENDED, S.CANCELING): "cancel, placed once more for its cleanup",
+    (S.QUEUED, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
+    (S.RETRYING, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
+    (S.BLOCKED, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
+    (S.CANCELING, S.CANCELED): "cleanup done, worker lost, or grace over",
+    (S.EXECUTING, S.COMPLETED): "returned",
+    (S.EXECUTING, S.FAILED): "raised, no attempt left",
+    (S.EXECUTING, S.CRASHED): "its worker was lost, and its policy says fail",
+    (S.EXECUTING, S.TIMED_OUT): "attempt or deadline over",
+    (S.EXECUTING, S.SYSTEM_FAILURE): "its input cannot be read",
+    (S.DISPATCHED, S.SYSTEM_FAILURE): "its report cannot be read",
+    (S.HANGING, S.SYSTEM_FAILURE): "its report cannot be read",
+    (S.CANCELING, S.SYSTEM_FAILURE): "its report cannot be read",
+    **{
+        (status, S.TIMED_OUT): "deadline of the whole run over"
+        for status in sorted((WAITING | WITH_WORKER) - {S.EXECUTING})
+    },
+}
+
+
+class Flow(msgspec.Struct, gc=False):
+    """What the ledger keeps of a live workflow beside its run: the delivery log's ends and the timers still open.
+
+    `last_seq` is the last fact in the log, `processed_seq` the last one the code has answered (-1: never begun), `sent_seq` the
+    last one sent to the worker that holds it now.
+    """
+
+    last_seq: int = 0
+    processed_seq: int = -1
+    sent_seq: int = 0
+    sent_at: datetime | None = None
+    timers: dict[Address, datetime] = {}
+    cancel_seq: int = 0  # the delivery that told it of its cancel; 0 = none
+
+
+class Run(msgspec.Struct, kw_only=True, gc=False):
+    """A run that is neither final nor suspended, as the ledger holds it. Never arguments, results, metadata or tags."""
+
+    id: RunId
+    routine: str
+    kind: str = ""  # task, action, workflow; "" until a worker has offered it
+    asked_version: str = ""  # "" = the newest offered when first dispatched
+    version: str = ""  # of the first start
+    queue: str = "default"
+    pool: str = ""
+    priority: float = 0.0
+    status: Status
+    epoch: int = 0
+    attempt: int = 0
+    crashes: int = 0  # workers lost in a row while it executed
+    losses: int = 0  # workers lost in a row before it started
+    session: SessionId = SessionId("")
+    created_at: datetime
+    queued_at: datetime | None = None
+    due_at: datetime | None = None  # DELAYED, RETRYING: when it goes on
+    started_at: datetime | None = None  # first start
+    attempt_at: datetime | None = None  # start of this attempt
+    finished_at: datetime | None = None
+    ttl_at: datetime | None = None
+    deadline_at: datetime | None = None
+    cancel_at: datetime | None = None  # when a cancel was ordered; CANCELING ends 60 s later at the latest
+    reason: str = ""  # of the last transition, for people
+    max_attempts: int | None = None
+    timeout_ms: int | None = None
+    parent_id: RunId = RunId("")
+    parent_address: Address = Address("")
+    root_id: RunId = RunId("")
+    reply_to: str = ""
+    correlation_id: str = ""
+    wants_outcome: bool = False
+    plain: bool = False
+    cache_key: str = ""
+    cached: bool = False
+    traceparent: str = ""
+    span: str = ""  # traceparent of the last placement
+    history_seq: int = 0
+    flow: Flow | None = None
+    alone: bool = False  # from the second crash on: on a worker process that executes nothing else
+
+
+def is_started_workflow(run: Run) -> bool:
+    """Whether the run is a workflow whose code has begun: such a run is placed once more to be canceled."""
+    return run.flow is not None and run.flow.processed_seq >= 0
