@@ -134,6 +134,7 @@ class Cursor(msgspec.Struct, gc=False):
     kind: str
     run_id: RunId
     reason: str
+    before: datetime | None = None  # only children created up to then
     after: RunId = RunId("")
     children: list[RunId] = []  # the next page, filled by the store
     last: bool = False  # whether that page is the last
@@ -177,7 +178,8 @@ class Snapshot(msgspec.Struct, gc=False):
 
 
 class HistoryRow(NamedTuple):
-    """One change of a run. A plain tuple: there are four per run."""
+    """One change of a run. A plain tuple: there are four per run. `seq` 0: the next of a run that is not in memory (the store
+    numbers it)."""
 
     run_id: RunId
     seq: int
@@ -210,9 +212,10 @@ class Outcome(msgspec.Struct, gc=False):
 
 
 class NewCall(NamedTuple):
-    """A call or timer a workflow asked for."""
+    """A call or timer a workflow asked for. Rows are idempotent by run, generation and address."""
 
     run_id: RunId
+    generation: int
     address: Address
     kind: str
     name: str
@@ -227,6 +230,7 @@ class NewDelivery(NamedTuple):
     """A fact for a workflow. An outcome's value stays in the child's row."""
 
     run_id: RunId
+    generation: int
     seq: int
     kind: str
     address: Address
@@ -248,7 +252,7 @@ class Changes(msgspec.Struct, gc=False):
     ended: dict[RunId, Outcome] = msgspec.field(default_factory=dict)
     history: list[HistoryRow] = msgspec.field(default_factory=list)
     calls: list[NewCall] = msgspec.field(default_factory=list)
-    closed: list[tuple[RunId, Address]] = msgspec.field(default_factory=list)
+    closed: list[tuple[RunId, int, Address]] = msgspec.field(default_factory=list)
     """Calls and timers a workflow no longer waits for, and timers that fired."""
     deliveries: list[NewDelivery] = msgspec.field(default_factory=list)
     cache: list[tuple[str, RunId, datetime | None]] = msgspec.field(default_factory=list)
@@ -256,6 +260,8 @@ class Changes(msgspec.Struct, gc=False):
     freed_keys: list[RunId] = msgspec.field(default_factory=list)
     """Runs whose idempotency keys are free again."""
     workers: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
+    taken: dict[SessionId, int] = msgspec.field(default_factory=dict)
+    """The last report taken of each session that reported (beside `workers`, which changes seldom)."""
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -289,6 +295,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.deliveries
             or self.cache
             or self.workers
+            or self.taken
             or self.cursors
             or self.cursors_done
             or self.returned

@@ -118,10 +118,12 @@ class Flow(msgspec.Struct, gc=False):
     last one sent to the worker that holds it now.
     """
 
+    generation: int = 0  # rises with every fresh journal (a retry of a workflow)
     last_seq: int = 0
     processed_seq: int = -1
     sent_seq: int = 0
     sent_at: datetime | None = None
+    open_calls: int = 0  # children whose outcome is not in the log
     timers: dict[Address, datetime] = {}
     cancel_seq: int = 0  # the delivery that told it of its cancel; 0 = none
 
@@ -157,6 +159,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     timeout_ms: int | None = None
     parent_id: RunId = RunId("")
     parent_address: Address = Address("")
+    parent_generation: int = 0
     root_id: RunId = RunId("")
     reply_to: str = ""
     correlation_id: str = ""
@@ -168,7 +171,8 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     span: str = ""  # traceparent of the last placement
     history_seq: int = 0
     flow: Flow | None = None
-    alone: bool = False  # from the second crash on: on a worker process that executes nothing else
+    ticket: int = 0  # its place in its lane; older tickets in the heap are dead (not stored)
+    alone: bool = False  # (crashes >= 2, not stored) from the second crash on: on a worker process that executes nothing else
 
 
 def is_started_workflow(run: Run) -> bool:
