@@ -78,18 +78,18 @@ class JsonFormatter(logging.Formatter):
 
 def setup_logging(json: bool, level: str | int, *, stream: TextIO | None = None) -> logging.Handler:
     """Send log lines to `stream` (stderr), as JSON or as text. Calling it again replaces what it set up before."""
-    handler = _OwnHandler(stream if stream is not None else sys.stderr)
+    handler = _OwnStream(stream if stream is not None else sys.stderr)
     handler.addFilter(RunFilter())
     handler.setFormatter(JsonFormatter() if json else TextFormatter())
     top = logging.getLogger()
-    for before in [other for other in top.handlers if isinstance(other, _OwnHandler)]:
+    for before in [other for other in top.handlers if isinstance(other, _OwnStream)]:
         top.removeHandler(before)
     top.addHandler(handler)
     top.setLevel(level.upper() if isinstance(level, str) else level)
     return handler
 
 
-class _OwnHandler(logging.StreamHandler[TextIO]):
+class _OwnStream(logging.StreamHandler[TextIO]):
     """Ours, so that a second set-up replaces the first and leaves other people's handlers alone."""
 
 
