@@ -31,8 +31,8 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Incoming:
-    """A message that arrived. `tag` is settled through the consumer it came from; `lane` numbers that consumer's channel, so
-    that a tag from a channel that died is never settled on its successor."""
+    """A message that arrived. `tag` is settled through the consumer it came from; `lane` numbers that consumer's
+    channel, so that a tag from a channel that died is never settled on its successor."""
 
     exchange: str
     key: str
@@ -52,7 +52,8 @@ class Consumer(Protocol):
     """A running consumer."""
 
     def settle(self, upto: Incoming) -> None:
-        """Acknowledge everything up to and including this message (`multiple`). A message of a dead channel: no effect."""
+        """Acknowledge everything up to and including this message (`multiple`). A message of a dead channel: no
+        effect."""
 
     def reject(self, message: Incoming) -> None:
         """Dead-letter this one message."""
@@ -92,8 +93,8 @@ class Bus(Protocol):
         """Whether the broker currently refuses publishes (memory or disk alarm)."""
 
     async def publish(self, messages: Sequence[Outgoing], *, timeout: float) -> list[Sent]:
-        """Publish all, pipelined, and wait for their confirms: one `Sent` per message, in order. Never raises for the world's
-        faults; cancellation is safe. Confirms under way are bounded."""
+        """Publish all, pipelined, and wait for their confirms: one `Sent` per message, in order. Never raises for the
+        world's faults; cancellation is safe. Confirms under way are bounded."""
 
     async def consume_queue(
         self, queue: str, on_message: Callable[[Incoming], None], *, prefetch: int, priority: int = 0
@@ -109,9 +110,10 @@ class Bus(Protocol):
         *,
         prefetch: int,
     ) -> Consumer:
-        """Bind a fresh exclusive queue to `exchange` under `key` and consume it. It dies with the connection; after a reconnect a
-        new one is bound. `on_bound(n)` is told each time one is in place (n = 1, 2, ...), before any of its messages."""
+        """Bind a fresh exclusive queue to `exchange` under `key` and consume it. It dies with the connection; after a
+        reconnect a new one is bound. `on_bound(n)` is told each time one is in place (n = 1, 2, ...), before any
+        of its messages."""
 
     def watch(self, on_change: Callable[[str], None]) -> None:
-        """Be told of `connected`, `lost: reason`, `blocked: reason`, `unblocked`, `failed: reason` (the last: channels could not
-        be rebuilt N times; the process should end with that reason)."""
+        """Be told of `connected`, `lost: reason`, `blocked: reason`, `unblocked`, `failed: reason` (the last:
+        channels could not be rebuilt N times; the process should end with that reason)."""

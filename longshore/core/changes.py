@@ -1,7 +1,7 @@
 """What goes into the ledger beside messages, and what comes out: needs, facts, changes.
 
-The shell's round: `needs = ledger.needs(batch)`, `facts = store.read(needs)`, `changes = ledger.receive(batch, facts, now,
-entropy)`, commit, publish, settle (DESIGN 1).
+The shell's round: `needs = ledger.needs(batch)`, `facts = store.read(needs)`, `changes = ledger.receive(batch, facts,
+now, entropy)`, commit, publish, settle (DESIGN 1).
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ class Facts(msgspec.Struct, gc=False):
     """What the store answered to Needs."""
 
     runs: dict[RunId, Run] = msgspec.field(default_factory=dict)
-    """Live runs not in the ledger's memory (SUSPENDED ones), with their open timers."""
+    """Live runs not in the ledger's memory (SUSPENDED ones), with their open timers. Beside the ones asked for, also
+    those in `suspended_due` and in the cursors' pages, and the SUSPENDED parents of all of these. The ends of
+    `replies_due` are in `final`."""
     final: dict[RunId, FinalRun] = msgspec.field(default_factory=dict)
     cache: dict[str, CacheHit] = msgspec.field(default_factory=dict)
     idempotency: dict[str, RunId] = msgspec.field(default_factory=dict)
@@ -178,8 +180,8 @@ class Snapshot(msgspec.Struct, gc=False):
 
 
 class HistoryRow(NamedTuple):
-    """One change of a run. A plain tuple: there are four per run. `seq` 0: the next of a run that is not in memory (the store
-    numbers it)."""
+    """One change of a run. A plain tuple: there are four per run. `seq` 0: the next of a run that is not in memory
+    (the store numbers it)."""
 
     run_id: RunId
     seq: int
@@ -242,9 +244,9 @@ class NewDelivery(NamedTuple):
 class Changes(msgspec.Struct, gc=False):
     """Everything a batch changes, to be committed in one transaction, and everything to be sent after it.
 
-    A run appears in exactly one of `inserted`, `updated`, `ended` (a run both new and ended: `inserted` and `ended`; the store
-    inserts first). The shell fills bodies that the ledger does not hold before it sends: `Start.input`, `Delivery.result` and
-    `.error`, `RunChanged.result` and `.error`, whole JournalPages (named in `pages`).
+    A run appears in exactly one of `inserted`, `updated`, `ended` (a run both new and ended: `inserted` and `ended`;
+    the store inserts first). The shell fills bodies that the ledger does not hold before it sends: `Start.input`,
+    `Delivery.result` and `.error`, `RunChanged.result` and `.error`, whole JournalPages (named in `pages`).
     """
 
     inserted: list[NewRun] = msgspec.field(default_factory=list)

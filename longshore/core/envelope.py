@@ -7,9 +7,10 @@ from typing import Final
 SESSION: Final = "session"
 """On reports: the session they belong to."""
 NUMBER: Final = "number"
-"""On reports: the number of this body in the session, from 1, without gaps. On directives: how many numbered directives the
-session has been sent since Welcome, up to and including this body; who adds up and finds another sum has missed some.
-Hello, Beat, Ping, Welcome, ChildDied and Mark travel in bodies of their own, without a number."""
+"""On reports: the number of this body in the session, from 1, without gaps. On directives: how many numbered
+directives the session has been sent since Welcome, up to and including this body; who adds up and finds another
+sum has missed some. Hello, Beat, Ping, Welcome, ChildDied and Mark travel in bodies of their own, without a
+number."""
 TERM: Final = "term"
 """On directives and replies: the term of the coordinator that sent them."""
 TAKEN: Final = "taken"

@@ -1,9 +1,9 @@
 """Every message on the bus, as tagged unions per direction. What travels is an array of one union's members.
 
-The same structs are MessagePack between Longshore's own parts and JSON for foreign programs (same field names, the tag is
-the field `type`). Sessions, numbers and terms travel in the message's headers (`core/envelope.py`), not in here.
-`*_ms` are milliseconds; `*_at` are aware UTC datetimes; a value is inline bytes (self-describing, see `serialization/`)
-or a claim check.
+The same structs are MessagePack between Longshore's own parts and JSON for foreign programs (same field names, the
+tag is the field `type`). Sessions, numbers and terms travel in the message's headers (`core/envelope.py`), not in
+here. `*_ms` are milliseconds; `*_at` are aware UTC datetimes; a value is inline bytes (self-describing, see
+`serialization/`) or a claim check.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ Value = bytes | ClaimCheck
 
 
 class Failure(msgspec.Struct, omit_defaults=True, gc=False):
-    """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the exception."""
+    """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the
+    exception."""
 
     type: str
     message: str
@@ -72,7 +73,8 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
 
 
 class Trigger(Message, tag=_tag):
-    """Start a run. The same `run_id` again is the same run. `wants` is "accepted" or "outcome" (also the final answer)."""
+    """Start a run. The same `run_id` again is the same run. `wants` is "accepted" or "outcome" (also the final
+    answer)."""
 
     routine: str
     run_id: RunId = RunId("")
@@ -96,8 +98,8 @@ class Cancel(Message, tag=_tag):
 
 
 class Ask(Message, tag=_tag):
-    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with Answer;
-    `outcome` also registers the asker, who gets RunChanged when the run ends."""
+    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
+    Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
 
     what: str
     ask_id: str
@@ -357,8 +359,8 @@ class Timer(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Commands(Message, tag=_tag):
-    """What a workflow asked for in the pumps up to delivery `upto_seq` (None: more parts follow). After the last part the
-    workflow hangs. `closed` are addresses it no longer waits for (canceled calls, canceled timers)."""
+    """What a workflow asked for in the pumps up to delivery `upto_seq` (None: more parts follow). After the last part
+    the workflow hangs. `closed` are addresses it no longer waits for (canceled calls, canceled timers)."""
 
     run_id: RunId
     epoch: int
@@ -414,7 +416,8 @@ class Suspended(Message, tag=_tag):
 
 
 class Released(Message, tag=_tag):
-    """Handed back. Without a reason: no time or draining, not a loss. With one: could not be started (unknown routine)."""
+    """Handed back. Without a reason: no time or draining, not a loss. With one: could not be started (unknown
+    routine)."""
 
     run_id: RunId
     epoch: int

@@ -1,7 +1,7 @@
 """What a run is: its statuses, the table of allowed transitions, and the record the ledger keeps of each live run.
 
-The table is the law (SPEC B): `ALLOWED` says which status may follow which and for what reason. Nothing else in the house
-changes a status.
+The table is the law (SPEC B): `ALLOWED` says which status may follow which and for what reason. Nothing else in the
+house changes a status.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
 
 
 class Status(StrEnum):
@@ -114,8 +114,8 @@ ALLOWED: Final[dict[tuple[str, Status], str]] = {
 class Flow(msgspec.Struct, gc=False):
     """What the ledger keeps of a live workflow beside its run: the delivery log's ends and the timers still open.
 
-    `last_seq` is the last fact in the log, `processed_seq` the last one the code has answered (-1: never begun), `sent_seq` the
-    last one sent to the worker that holds it now.
+    `last_seq` is the last fact in the log, `processed_seq` the last one the code has answered (-1: never begun),
+    `sent_seq` the last one sent to the worker that holds it now.
     """
 
     generation: int = 0  # rises with every fresh journal (a retry of a workflow)
@@ -145,6 +145,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     crashes: int = 0  # workers lost in a row while it executed
     losses: int = 0  # workers lost in a row before it started
     session: SessionId = SessionId("")
+    worker_id: WorkerId = WorkerId("")  # the last worker it was placed on, for people
     created_at: datetime
     queued_at: datetime | None = None
     due_at: datetime | None = None  # DELAYED, RETRYING: when it goes on
@@ -172,7 +173,9 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     history_seq: int = 0
     flow: Flow | None = None
     ticket: int = 0  # its place in its lane; older tickets in the heap are dead (not stored)
-    alone: bool = False  # (crashes >= 2, not stored) from the second crash on: on a worker process that executes nothing else
+    alone: bool = (
+        False  # (crashes >= 2, not stored) from the second crash on: on a worker process that executes nothing else
+    )
 
 
 def is_started_workflow(run: Run) -> bool:

@@ -1,0 +1,77 @@
+"""Rules of cancel: what has not started ends at once, what executes is told and has its grace, children follow."""
+
+from __future__ import annotations
+
+from longshore.core.ids import RunId
+from longshore.core.ledger import delivering
+from longshore.core.ledger.ending import cascade, conclude, run_spares_children
+from longshore.core.ledger.placing import AHEAD
+from longshore.core.ledger.recording import announce, direct, ended, move, refuse, reply
+from longshore.core.ledger.state import Round, State
+from longshore.core.message import Answer, Cancel, CancelRun
+from longshore.core.run import Run, Status, is_started_workflow
+
+
+def cancel_order(state: State, round_: Round, message: Cancel, actor: str) -> None:
+    """A person or a program orders a cancel."""
+    run = delivering.live(state, round_, message.run_id)
+    text = message.reason or "canceled"
+    if run is None:
+        final = ended(round_, message.run_id)
+        if final is None:
+            _answer(round_, message, "", error=("unknown_run", f"there is no run {message.run_id}"))
+            return
+        refuse(state, round_, message.run_id, final.status, f"cancel refused: already {final.status}", actor)
+        _answer(
+            round_, message, final.status, error=("already_final", f"run {message.run_id} is {final.status} already")
+        )
+        return
+    if run.status is Status.CANCELING:
+        refuse(state, round_, run.id, run.status.value, "cancel refused: already canceling", actor)
+        _answer(round_, message, run.status.value)
+        return
+    cancel(state, round_, run, text, actor)
+    _answer(round_, message, run.status.value)
+
+
+def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") -> None:
+    """Cancel a run that is not final, by the table."""
+    started = is_started_workflow(run)
+    session = state.sessions.get(run.session) if run.session else None
+    if session is None and not started:
+        conclude(state, round_, run, Status.CANCELED, reason, actor=actor)
+        return
+    run.cancel_at = round_.now
+    if run.status is Status.SUSPENDED:
+        state.runs[run.id] = run
+    move(round_, run, Status.CANCELING, reason, actor=actor)
+    state.wake_at(round_.now + state.config.cancel_grace, run.id, "grace")
+    announce(state, round_, run, None, None)
+    flow = run.flow
+    if flow is None:
+        if session is not None:
+            direct(round_, session, CancelRun(run_id=run.id, epoch=run.epoch, reason=reason))
+        return
+    delivering.tell_canceled(state, round_, run, flow)
+    if flow.open_calls and not run_spares_children(state, run):
+        cascade(state, round_, run, f"parent run {run.id} was canceled", before=round_.now)
+    if session is None:
+        state.enqueue(run, AHEAD)
+
+
+def cancel_children(state: State, round_: Round, run_ids: list[RunId], reason: str) -> None:
+    """Cancel one page of children; those that have ended or are being canceled are passed over."""
+    for run_id in run_ids:
+        run = delivering.live(state, round_, run_id)
+        if run is not None and run.status is not Status.CANCELING:
+            cancel(state, round_, run, reason, "cascade")
+
+
+def _answer(round_: Round, message: Cancel, status: str, error: tuple[str, str] | None = None) -> None:
+    if not message.reply_to or not message.ask_id:
+        return
+    if error is not None:
+        answer = Answer(ask_id=message.ask_id, error={"rule": error[0], "text": error[1]})
+    else:
+        answer = Answer(ask_id=message.ask_id, data={"run_id": message.run_id, "status": status})
+    reply(round_, message.reply_to, answer)

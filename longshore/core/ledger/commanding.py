@@ -1,0 +1,125 @@
+"""Rules of waiting workflows: what their code newly asked for becomes children and timers, and they hang."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from longshore.core.changes import NewCall
+from longshore.core.ids import Address, RunId
+from longshore.core.ledger import canceling, delivering, starting
+from longshore.core.ledger.recording import move, owned, touch
+from longshore.core.ledger.reporting import mark_started
+from longshore.core.ledger.state import Round, Session, State
+from longshore.core.message import Commands, Fetch
+from longshore.core.run import Flow, Run, Status
+
+
+def commands(state: State, round_: Round, session: Session, report: Commands) -> None:
+    """Take the calls, timers and cancellations a workflow asked for; with the last part it hangs."""
+    run = owned(state, session.id, report.run_id, report.epoch)
+    if run is None:
+        return
+    if run.flow is None:
+        run.flow = Flow()
+    flow = run.flow
+    if run.status is Status.DISPATCHED:
+        mark_started(round_, session, run, report.at)
+    asks = bool(report.calls or report.timers)
+    if asks and run.status is Status.HANGING:
+        move(round_, run, Status.EXECUTING, "new commands", worker=session.worker_id)
+    run.crashes = 0
+    run.alone = False
+    known = round_.facts.calls.get(run.id, {})
+    _take_calls(state, round_, run, flow, report, known)
+    _take_timers(state, round_, run, flow, report, known)
+    if report.closed:
+        children = {call.address: call.child_id for call in report.calls}
+        for address in report.closed:
+            row = known.get(address)
+            _close(state, round_, run, flow, address, row.child_id if row else children.get(address, RunId("")))
+    if report.upto_seq is None:
+        touch(round_, run)
+        return
+    flow.processed_seq = max(flow.processed_seq, report.upto_seq)
+    session.starting.discard(run.id)
+    if run.status is Status.EXECUTING:
+        move(round_, run, Status.HANGING, _what_it_waits_for(flow), worker=session.worker_id)
+        round_.touched.add(session.id)
+    else:
+        touch(round_, run)
+    delivering.fire_timers(state, round_, run)
+
+
+def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
+    new_calls = round_.changes.calls
+    for call in report.calls:
+        if call.address in known:
+            continue
+        new_calls.append(
+            NewCall(
+                run.id,
+                flow.generation,
+                call.address,
+                "call",
+                call.routine,
+                call.digest,
+                call.asked_seq,
+                call.child_id,
+                None,
+                call.place,
+            )
+        )
+        flow.open_calls += 1
+        child = starting.call(state, round_, run, call)
+        ended = round_.changes.ended.get(child.id)
+        if ended is not None:
+            delivering.deliver_outcome(state, round_, child, ended.result, ended.error)
+
+
+def _take_timers(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
+    for timer in report.timers:
+        if timer.address in known:
+            continue
+        round_.changes.calls.append(
+            NewCall(
+                run.id,
+                flow.generation,
+                timer.address,
+                "timer",
+                "",
+                timer.digest,
+                timer.asked_seq,
+                RunId(""),
+                timer.due_at,
+                timer.place,
+            )
+        )
+        flow.timers[timer.address] = timer.due_at
+        state.wake_at(timer.due_at, run.id, "timer")
+
+
+def _close(state: State, round_: Round, run: Run, flow: Flow, address: Address, child_id: RunId) -> None:
+    """The workflow no longer waits for this address: a timer is forgotten, a child is canceled."""
+    round_.changes.closed.append((run.id, flow.generation, address))
+    if flow.timers.pop(address, None) is not None or not child_id:
+        return
+    child = delivering.live(state, round_, child_id)
+    if child is not None and child.status is not Status.CANCELING:
+        canceling.cancel(state, round_, child, f"parent run {run.id} no longer waits for it", run.id)
+
+
+def _what_it_waits_for(flow: Flow) -> str:
+    calls, timers = flow.open_calls, len(flow.timers)
+    parts = []
+    if calls:
+        parts.append(f"{calls} sub-routine{'s' if calls != 1 else ''}")
+    if timers:
+        parts.append(f"{timers} timer{'s' if timers != 1 else ''}")
+    return f"waits for {' and '.join(parts)}" if parts else "waits"
+
+
+def fetch(state: State, round_: Round, session: Session, report: Fetch) -> None:
+    """A worker asks for a page of the journal."""
+    run = owned(state, session.id, report.run_id, report.epoch)
+    if run is not None and run.flow is not None:
+        delivering.send_page(round_, session, run, report.after)

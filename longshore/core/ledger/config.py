@@ -1,0 +1,37 @@
+"""The ledger's numbers, all with defaults that are right for a newcomer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+
+class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
+    """How the ledger judges. Marks are seconds of the coordinator's own listening (DESIGN 6)."""
+
+    unresponsive_marks: int = 10
+    lost_marks: int = 30
+    returned_marks: int = 5
+    """Marks without a Hello after a directive came back, until the session is lost."""
+    settling_marks: int = 30
+    """For so many Marks after the coordinator's own (re)connect a return makes UNRESPONSIVE only."""
+    ping_every: timedelta = timedelta(milliseconds=500)
+    stream_ms: float = 50.0
+    """How much measured work a slot may have lying before it."""
+    stream_runs: int = 2000
+    """The most runs lying before the slots of one worker."""
+    flows_starting: int = 500
+    """The most workflows a worker is given that have not yet reached their first wait."""
+    version_patience: timedelta = timedelta(seconds=60)
+    cancel_grace: timedelta = timedelta(seconds=60)
+    redeliver_after: timedelta = timedelta(seconds=2)
+    group: int = 1000
+    """The most runs one step touches; more is done over several ticks."""
+    reply_kept: timedelta = timedelta(hours=24)
+    reply_retry: timedelta = timedelta(minutes=1)
+    idempotency_kept: timedelta = timedelta(days=30)
+    event_path: bool = True
+    """False: nothing is placed or delivered when a message comes; the reconciler alone does everything (a test mode)."""
+    trace_all: bool = False
+    """Give runs a trace even if their trigger brought none."""

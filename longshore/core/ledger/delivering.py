@@ -1,0 +1,160 @@
+"""Rules of telling: each fact for a workflow gets its place in the delivery log, and goes to whoever holds the
+workflow.
+
+The log is written in the transaction that commits the fact. A workflow that is put away is queued again; one that
+waits for a worker reads the log when it starts.
+"""
+
+from __future__ import annotations
+
+from longshore.core.changes import NewDelivery
+from longshore.core.ids import Address, RunId
+from longshore.core.ledger.placing import AHEAD
+from longshore.core.ledger.recording import direct, move, touch
+from longshore.core.ledger.state import Round, Session, State
+from longshore.core.message import ClaimCheck, Deliver, Delivery, Failure, Value
+from longshore.core.run import Flow, Run, Status
+
+DELIVERIES_PER_MESSAGE = 200
+BYTES_PER_MESSAGE = 256 * 1024
+
+
+def deliver_outcome(state: State, round_: Round, run: Run, result: Value | None, error: Failure | None) -> None:
+    """Tell a run's parent how it ended."""
+    parent = live(state, round_, run.parent_id)
+    if parent is None or parent.flow is None or parent.flow.generation != run.parent_generation:
+        return
+    parent.flow.open_calls = max(0, parent.flow.open_calls - 1)
+    delivery = Delivery(
+        seq=0,
+        kind="outcome",
+        address=run.parent_address,
+        at=round_.now,
+        status=run.status.value,
+        result=result,
+        error=error,
+        cached=run.cached,
+        child_id=run.id,
+    )
+    deliver(state, round_, parent, parent.flow, delivery)
+
+
+def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Delivery) -> None:
+    """Append a fact to a workflow's log, and send it or wake the workflow."""
+    flow.last_seq = delivery.seq = flow.last_seq + 1
+    round_.changes.deliveries.append(
+        NewDelivery(
+            run.id,
+            flow.generation,
+            delivery.seq,
+            delivery.kind,
+            delivery.address,
+            delivery.at,
+            delivery.status,
+            delivery.child_id,
+        )
+    )
+    touch(round_, run)
+    if run.session:
+        if state.config.event_path:
+            round_.deliveries.setdefault(run.id, []).append(delivery)
+    elif run.status is Status.SUSPENDED:
+        wake(state, round_, run)
+
+
+def wake(state: State, round_: Round, run: Run) -> None:
+    """A workflow that was put away goes ahead of new runs."""
+    move(round_, run, Status.QUEUED, "a delivery came")
+    run.queued_at = round_.now
+    state.runs[run.id] = run
+    state.enqueue(run, AHEAD)
+    recall(state, round_, run)
+
+
+def recall(state: State, round_: Round, run: Run) -> None:
+    """Set the alarms of a run that comes back into memory."""
+    if run.deadline_at is not None:
+        state.wake_at(run.deadline_at, run.id, "deadline")
+    if run.flow is not None:
+        for due_at in run.flow.timers.values():
+            state.wake_at(due_at, run.id, "timer")
+
+
+def fire_timers(state: State, round_: Round, run: Run) -> None:
+    """Deliver every timer of the run that is due, in order of time."""
+    flow = run.flow
+    if flow is None:
+        return
+    due = sorted((at, address) for address, at in flow.timers.items() if at <= round_.now)
+    for _, address in due:
+        del flow.timers[address]
+        round_.changes.closed.append((run.id, flow.generation, address))
+        deliver(state, round_, run, flow, Delivery(seq=0, kind="timer", address=address, at=round_.now))
+
+
+def tell_canceled(state: State, round_: Round, run: Run, flow: Flow) -> None:
+    """Put the cancel into the log, once."""
+    if flow.cancel_seq:
+        return
+    deliver(state, round_, run, flow, Delivery(seq=0, kind="cancel", address=Address(""), at=round_.now))
+    flow.cancel_seq = flow.last_seq
+
+
+def send_deliveries(state: State, round_: Round) -> None:
+    """Send what was delivered in this round, in few messages per workflow."""
+    for run_id, deliveries in round_.deliveries.items():
+        run = state.runs.get(run_id)
+        session = state.sessions.get(run.session) if run is not None and run.session else None
+        if run is None or session is None or run.flow is None or not session.open:
+            continue
+        for part in split(deliveries):
+            direct(round_, session, Deliver(run_id=run_id, epoch=run.epoch, deliveries=part))
+        run.flow.sent_seq = run.flow.last_seq
+        run.flow.sent_at = round_.now
+
+
+def split(deliveries: list[Delivery]) -> list[list[Delivery]]:
+    """Groups of at most 200 deliveries and about 256 KiB of values."""
+    parts: list[list[Delivery]] = []
+    size = count = 0
+    for delivery in deliveries:
+        result = delivery.result
+        weight = 100 + (0 if result is None or isinstance(result, ClaimCheck) else len(result))
+        if delivery.error is not None:
+            weight += len(delivery.error.traceback) + len(delivery.error.value)
+        if not parts or count >= DELIVERIES_PER_MESSAGE or size + weight > BYTES_PER_MESSAGE:
+            parts.append([])
+            size = count = 0
+        parts[-1].append(delivery)
+        size += weight
+        count += 1
+    return parts
+
+
+def send_again(state: State, round_: Round, run: Run, session: Session) -> None:
+    """Send the holder of a workflow everything after what it has answered, from the store."""
+    flow = run.flow
+    if flow is None or not session.open:
+        return
+    send_page(round_, session, run, flow.processed_seq)
+    flow.sent_seq = flow.last_seq
+    flow.sent_at = round_.now
+
+
+def send_page(round_: Round, session: Session, run: Run, after: int) -> None:
+    """Have the shell send a page of the journal; it counts as one numbered directive."""
+    session.sent += 1
+    session.spoken = True
+    round_.changes.pages.append((session.id, run.id, run.epoch, after))
+
+
+def live(state: State, round_: Round, run_id: RunId) -> Run | None:
+    """A run that is not final: from memory, or (put away) from the facts of this round."""
+    if not run_id:
+        return None
+    run = state.runs.get(run_id)
+    if run is None:
+        run = round_.facts.runs.get(run_id)
+        if run is not None and run.status is not Status.SUSPENDED and run.id not in state.runs:
+            return None
+    return run

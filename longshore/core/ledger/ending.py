@@ -1,0 +1,56 @@
+"""What follows the end of a run: its parent is told, its equals complete, its children are canceled."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from longshore.core.changes import Cursor
+from longshore.core.ledger import caching
+from longshore.core.ledger.delivering import deliver_outcome
+from longshore.core.ledger.recording import direct, end
+from longshore.core.ledger.state import Round, State
+from longshore.core.message import Abandon, Failure, Value
+from longshore.core.run import WITH_WORKER, Run, Status
+
+
+def conclude(
+    state: State,
+    round_: Round,
+    run: Run,
+    to: Status,
+    reason: str,
+    *,
+    result: Value | None = None,
+    error: Failure | None = None,
+    actor: str = "",
+    abandon: bool = False,
+) -> None:
+    """End a run and do everything that follows. `abandon`: its worker still has it and must drop it."""
+    if abandon and run.status in WITH_WORKER and run.session:
+        session = state.sessions.get(run.session)
+        if session is not None:
+            direct(round_, session, Abandon(run_id=run.id, epoch=run.epoch))
+    end(state, round_, run, to, reason, result=result, error=error, actor=actor)
+    if run.parent_id:
+        deliver_outcome(state, round_, run, result, error)
+    if run.flow is not None and run.flow.open_calls and not run_spares_children(state, run):
+        cascade(state, round_, run, f"parent run {run.id} ended {to}")
+    if run.cache_key:
+        for other in caching.release(state, round_, run, result, to is Status.COMPLETED):
+            if other.parent_id:
+                deliver_outcome(state, round_, other, result, error)
+    if to in (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.SYSTEM_FAILURE):
+        round_.changes.freed_keys.append(run.id)
+
+
+def run_spares_children(state: State, run: Run) -> bool:
+    """Whether the routine's author wants its children to go on without it."""
+    offer = state.offer_of(run)
+    return offer is not None and offer.children == "abandon"
+
+
+def cascade(state: State, round_: Round, run: Run, reason: str, *, before: datetime | None = None) -> None:
+    """Have the children canceled, group by group, over the next ticks. `before` spares those created later."""
+    name = f"{run.id}/{run.epoch}/{'some' if before else 'all'}"
+    round_.changes.cursors.append(Cursor(id=name, kind="cancel_children", run_id=run.id, reason=reason, before=before))
+    state.cursors_open = True

@@ -1,0 +1,145 @@
+"""Why a run waits, and what the workers do: answers made from the ledger's memory. Facts only; nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from longshore.core.ids import RunId
+from longshore.core.ledger import placing
+from longshore.core.ledger.state import State
+from longshore.core.run import Run, Status
+
+HOLDERS_SHOWN = 10
+
+
+def why(state: State, run_id: RunId, now: datetime) -> dict[str, Any] | None:
+    """kind, text, holders, position, since, next_at of a run in memory; None for one that is not."""
+    run = state.runs.get(run_id)
+    if run is None:
+        return None
+    answer: dict[str, Any] = {
+        "kind": run.status.value.lower(),
+        "text": run.reason,
+        "holders": [],
+        "position": None,
+        "since": run.queued_at or run.created_at,
+        "next_at": None,
+    }
+    answer.update(EXPLAIN[run.status](state, run, now))
+    return answer
+
+
+def _delayed(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    return {"kind": "time", "text": run.reason, "next_at": run.due_at, "since": run.created_at}
+
+
+def _pending(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    return {"kind": "version", "text": placing.missing_version(state, run), "since": run.created_at}
+
+
+def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    if run.ticket == 0 and run.cache_key:
+        leader = state.same_key.get(run.cache_key, "")
+        return {"kind": "equal_run", "text": f"an equal run is being computed: {leader}", "holders": [leader]}
+    lane = state.lanes.get((run.pool, run.routine, run.version or run.asked_version))
+    if lane is None:
+        return {"kind": "placement", "text": "is about to be placed"}
+    candidates = placing.takers(state, lane)
+    position = _position(state, run)
+    if not candidates:
+        offering = [s for s in state.sessions.values() if not s.closed and any(k[0] == run.routine for k in s.offers)]
+        holders = [f"{s.worker_id} ({s.status})" for s in offering][:HOLDERS_SHOWN]
+        if not holders:
+            return {"kind": "version", "text": placing.missing_version(state, run), "position": position}
+        pool = f" in pool {run.pool}" if run.pool else ""
+        return {"kind": "worker", "text": f"no worker{pool} takes work now", "holders": holders, "position": position}
+    if run.alone:
+        text = "waits for a worker process that executes nothing else, because its last workers crashed"
+        return {"kind": "alone", "text": text, "holders": _names(candidates), "position": position}
+    holders = [run_id for session in candidates for run_id in session.busy][:HOLDERS_SHOWN]
+    slots = sum(session.slots for session in candidates)
+    text = f"all {slots} slots of {len(candidates)} worker(s) are taken; {position} before it"
+    return {"kind": "capacity", "text": text, "holders": holders, "position": position}
+
+
+def _names(candidates: list[Any]) -> list[str]:
+    return [session.worker_id for session in candidates][:HOLDERS_SHOWN]
+
+
+def _position(state: State, run: Run) -> int:
+    lane = state.lanes[(run.pool, run.routine, run.version or run.asked_version)]
+    mine = next((entry for entry in lane.heap if entry[1] == run.ticket), None)
+    if mine is None:
+        return 0
+    return sum(
+        1
+        for entry in lane.heap
+        if entry < mine and (other := state.runs.get(entry[2])) is not None and other.ticket == entry[1]
+    )
+
+
+def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    return {"kind": "retry", "next_at": run.due_at}
+
+
+def _blocked(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    return {"kind": "person", "text": f"needs a person: {run.reason}"}
+
+
+def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    session = state.sessions.get(run.session)
+    name = session.worker_id if session else "no worker (about to be placed once more)"
+    verb = {
+        Status.DISPATCHED: "is on its way to",
+        Status.EXECUTING: "executes on",
+        Status.CANCELING: "is being canceled on",
+    }
+    text = f"{verb[run.status]} {name}"
+    if session is not None and session.unresponsive:
+        text += f", which has been silent for {session.silence} s"
+    next_at = run.cancel_at + state.config.cancel_grace if run.cancel_at else None
+    return {
+        "kind": "worker",
+        "text": text,
+        "holders": [name],
+        "since": run.attempt_at or run.queued_at,
+        "next_at": next_at,
+    }
+
+
+def _hanging(state: State, run: Run, now: datetime) -> dict[str, Any]:
+    timers = run.flow.timers.values() if run.flow else ()
+    return {"kind": "calls", "next_at": min(timers, default=None)}
+
+
+EXPLAIN = {
+    Status.DELAYED: _delayed,
+    Status.PENDING_VERSION: _pending,
+    Status.QUEUED: _queued,
+    Status.RETRYING: _retrying,
+    Status.BLOCKED: _blocked,
+    Status.DISPATCHED: _with_worker,
+    Status.EXECUTING: _with_worker,
+    Status.CANCELING: _with_worker,
+    Status.HANGING: _hanging,
+    Status.SUSPENDED: _hanging,
+}
+
+
+def workers(state: State) -> list[dict[str, Any]]:
+    """Every session in memory, with the fields people see."""
+    return [
+        {
+            "worker_id": session.worker_id,
+            "status": session.status,
+            "pool": session.pool,
+            "slots": session.slots,
+            "free_slots": max(0, session.slots - session.stuck - len(session.busy)),
+            "held": list(session.held)[:1000],
+            "offers": sorted(f"{name}@{version}" for name, version in session.offers),
+            "since": session.since,
+            "last_beat_at": session.last_heard_at,
+        }
+        for session in state.sessions.values()
+    ]

@@ -1,0 +1,186 @@
+"""Rules of failing (SPEC F and B): another attempt, or the end; what a lost worker costs; when a person is needed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from longshore.core.changes import Cursor
+from longshore.core.ledger import caching
+from longshore.core.ledger.delivering import wake
+from longshore.core.ledger.ending import conclude
+from longshore.core.ledger.placing import AHEAD
+from longshore.core.ledger.recording import announce, let_go, move, touch
+from longshore.core.ledger.state import NO_SESSION, Round, Session, State
+from longshore.core.message import Failure, Finished
+from longshore.core.policy import CRASHES_TO_BLOCK, CRASHES_TO_ISOLATE, LOSSES_TO_BLOCK, attempts_allowed, retry_delay
+from longshore.core.run import Flow, Run, Status
+
+
+def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
+    """An attempt failed: try again after a delay, or end as FAILED."""
+    offer = state.offer_of(run)
+    allowed = attempts_allowed(offer, run.max_attempts)
+    error = report.error
+    summary = _summary(error)
+    if report.how == "aborted" or not report.retry or run.attempt >= allowed:
+        conclude(state, round_, run, Status.FAILED, f"attempt {run.attempt} of {allowed}: {summary}", error=error)
+        return
+    if report.retry_after_ms is not None:
+        delay = timedelta(milliseconds=report.retry_after_ms)
+    else:
+        delay = retry_delay(offer, run.attempt, round_.chance())
+    _detach(state, round_, run)
+    run.due_at = round_.now + delay
+    move(
+        round_,
+        run,
+        Status.RETRYING,
+        f"attempt {run.attempt} of {allowed}: {summary}; again in {delay.total_seconds():.1f} s",
+    )
+    run.crashes = 0
+    state.wake_at(run.due_at, run.id, "due")
+    _free_equals(state, round_, run)
+    announce(state, round_, run, None, None)
+
+
+def next_attempt(state: State, round_: Round, run: Run) -> None:
+    """The delay of a RETRYING run is over. A workflow begins a fresh journal; the children of the old one are
+    canceled."""
+    run.attempt += 1
+    run.due_at = None
+    flow = run.flow
+    if flow is not None:
+        if flow.open_calls:
+            reason = f"run {run.id} begins attempt {run.attempt}"
+            cursor = Cursor(
+                id=f"{run.id}/{run.epoch}/retry",
+                kind="cancel_children",
+                run_id=run.id,
+                reason=reason,
+                before=round_.now,
+            )
+            round_.changes.cursors.append(cursor)
+            state.cursors_open = True
+        run.flow = Flow(generation=flow.generation + 1)
+    requeue(state, round_, run, "delay over", ahead=False)
+
+
+def requeue(state: State, round_: Round, run: Run, reason: str, *, ahead: bool) -> None:
+    """Back to QUEUED, ahead of new runs or in its turn."""
+    move(round_, run, Status.QUEUED, reason)
+    run.queued_at = round_.now
+    state.enqueue(run, AHEAD if ahead else caching.rank_of(run))
+
+
+def crash(state: State, round_: Round, run: Run, session: Session, reason: str, *, charge: bool = True) -> None:
+    """The worker of a run is lost (or its own child process died): the rules of SPEC B for each status it can be in."""
+    status = run.status
+    _detach(state, round_, run)
+    if status is Status.CANCELING:
+        conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
+    elif status is Status.HANGING:
+        put_away(state, round_, run, reason)
+    elif status is Status.DISPATCHED:
+        _lost_before_start(state, round_, run, reason)
+    elif status is Status.EXECUTING:
+        _lost_while_executing(state, round_, run, session, reason, charge)
+
+
+def put_away(state: State, round_: Round, run: Run, reason: str) -> None:
+    """HANGING -> SUSPENDED; if facts are waiting for it, at once back to QUEUED."""
+    flow = run.flow
+    move(round_, run, Status.SUSPENDED, reason)
+    if flow is not None and flow.processed_seq < flow.last_seq:
+        wake(state, round_, run)
+        return
+    state.runs.pop(run.id, None)
+    round_.changes.suspended.append(run.id)
+
+
+def _lost_before_start(state: State, round_: Round, run: Run, reason: str) -> None:
+    run.losses += 1
+    if run.losses >= LOSSES_TO_BLOCK:
+        block(state, round_, run, f"{run.losses} workers lost before it started; last: {reason}")
+        return
+    requeue(state, round_, run, reason, ahead=True)
+    _free_equals(state, round_, run)
+
+
+def _lost_while_executing(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
+    offer = state.offer_of(run)
+    if charge:
+        run.crashes += 1
+        session.charged[run.id] = run.epoch
+    if charge and offer is not None and offer.on_crash == "fail":
+        conclude(state, round_, run, Status.CRASHED, reason)
+        return
+    if run.crashes >= CRASHES_TO_BLOCK:
+        block(state, round_, run, f"{run.crashes} crashes in a row; last: {reason}")
+        return
+    run.alone = run.crashes >= CRASHES_TO_ISOLATE
+    requeue(state, round_, run, reason, ahead=True)
+    _free_equals(state, round_, run)
+
+
+def give_back_charge(state: State, round_: Round, session: Session) -> None:
+    """A session that was taken for lost speaks again: its process lived, so the crashes charged are taken back."""
+    for run_id, epoch in session.charged.items():
+        run = state.runs.get(run_id)
+        if run is not None and run.crashes and run.epoch <= epoch + 1:
+            run.crashes -= 1
+            run.alone = run.crashes >= CRASHES_TO_ISOLATE
+            touch(round_, run)
+    session.charged = {}
+
+
+def block(state: State, round_: Round, run: Run, reason: str) -> None:
+    """The run needs a person. No worker holds it any more."""
+    _detach(state, round_, run)
+    move(round_, run, Status.BLOCKED, reason)
+    _free_equals(state, round_, run)
+    announce(state, round_, run, None, None)
+
+
+def release_run(state: State, round_: Round, run: Run, reason: str, *, interrupted: bool) -> None:
+    """A worker handed the run back. With a reason it counts as a loss before starting; an interrupted one is no
+    crash."""
+    status = run.status
+    _detach(state, round_, run)
+    if status is Status.CANCELING:
+        if run.flow is None:
+            conclude(state, round_, run, Status.CANCELED, reason or "handed back while canceling")
+        else:
+            touch(round_, run)
+            state.enqueue(run, AHEAD)
+    elif status is Status.HANGING:
+        put_away(state, round_, run, reason or "handed back")
+    elif status is Status.DISPATCHED and reason:
+        _lost_before_start(state, round_, run, f"handed back: {reason}")
+    else:
+        requeue(state, round_, run, "interrupted by a drain" if interrupted else reason or "handed back", ahead=True)
+        _free_equals(state, round_, run)
+
+
+def _detach(state: State, round_: Round, run: Run) -> None:
+    session = state.sessions.get(run.session)
+    if session is not None:
+        let_go(round_, session, run)
+    run.session = NO_SESSION
+
+
+def _free_equals(state: State, round_: Round, run: Run) -> None:
+    """The run no longer leads its equals: the next one goes."""
+    if run.cache_key:
+        caching.release(state, round_, run, None, False)
+
+
+def _summary(error: Failure | None) -> str:
+    if error is None:
+        return "failed"
+    text = f"{error.type.rpartition('.')[2]}: {error.message}" if error.message else error.type
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def failure_of(kind: str, message: str) -> Failure:
+    """A failure that Longshore itself states (no traceback)."""
+    return Failure(type=f"longshore.core.errors.{kind}", message=message)

@@ -1,0 +1,255 @@
+"""Rules of placement: which queued run goes to which worker, and how much a worker is given.
+
+Free slots anywhere come first, emptiest worker first. Only when none is left is a worker given more: up to 50 ms of
+the mean slot time of that routine version per slot, at most 2,000 runs (never measured = long), so that short tasks
+stream and long ones never wait behind one another. Workflows use no slot.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+from longshore.core.errors import nearest
+from longshore.core.ids import RunId
+from longshore.core.ledger import caching
+from longshore.core.ledger.recording import direct, move, touch
+from longshore.core.ledger.state import Lane, Round, Session, State
+from longshore.core.message import Offer, Start
+from longshore.core.run import Flow, Run, Status
+
+INFINITE: Final = float("inf")
+AHEAD: Final = 0.0
+"""The rank of what goes ahead of new runs: resumed workflows, runs whose worker was lost, cleanups."""
+
+
+def place(state: State, round_: Round) -> None:
+    """Give out everything that may go now, oldest head first over all lanes."""
+    heads: list[tuple[float, int, Lane, list[Session]]] = []
+    empty: list[Lane] = []
+    for number, lane in enumerate(state.lanes.values()):
+        head = state.head(lane)
+        if head is None:
+            empty.append(lane)
+        elif candidates := takers(state, lane):
+            heads.append((lane.heap[0][0], number, lane, candidates))
+    for lane in empty:
+        del state.lanes[lane.key]
+    heapq.heapify(heads)
+    while heads:
+        _, number, lane, candidates = heapq.heappop(heads)
+        limit = heads[0][0] if heads else INFINITE
+        if _drain_lane(state, round_, lane, candidates, limit):
+            heapq.heappush(heads, (lane.heap[0][0], number, lane, candidates))
+
+
+def _drain_lane(state: State, round_: Round, lane: Lane, candidates: list[Session], limit: float) -> bool:
+    """Place from one lane until another lane's head is older. Returns whether it should have another turn."""
+    while True:
+        run = state.head(lane)
+        if run is None:
+            return False
+        if lane.heap[0][0] > limit:
+            return True
+        if run.status is Status.QUEUED and run.cache_key and not caching.may_lead(state, run):
+            heapq.heappop(lane.heap)
+            continue
+        session = choose(state, run, candidates)
+        if session is None:
+            return False
+        heapq.heappop(lane.heap)
+        dispatch(state, round_, run, session)
+
+
+def takers(state: State, lane: Lane) -> list[Session]:
+    """The sessions that may take runs of this lane now, whatever room they have."""
+    pool, routine, version = lane.key
+    if not version:
+        versions = state.newest.get(routine)
+        if not versions:
+            return []
+        for version in versions:
+            if found := _open_sessions(state, pool, routine, version):
+                return found
+        return []
+    return _open_sessions(state, pool, routine, version)
+
+
+def _open_sessions(state: State, pool: str, routine: str, version: str) -> list[Session]:
+    offering = state.offered.get((routine, version))
+    if not offering:
+        return []
+    sessions = (state.sessions[session_id] for session_id in offering)
+    return [
+        session
+        for session in sessions
+        if session.open
+        and not (session.unresponsive or session.draining or session.closed)
+        and (not pool or session.pool == pool)
+    ]
+
+
+def choose(state: State, run: Run, candidates: list[Session]) -> Session | None:
+    """The worker to place this run on, or None if none has room."""
+    if run.alone:
+        return _choose_empty(state, run, candidates)
+    if run.kind == "workflow":
+        return _choose_for_workflow(state, candidates)
+    best: Session | None = None
+    most = 0
+    for session in candidates:
+        free = session.slots - session.stuck - len(session.busy)
+        if free > most and not session.reserved:
+            best, most = session, free
+    if best is not None:
+        return best
+    return _choose_stream(state, run, candidates)
+
+
+def _choose_stream(state: State, run: Run, candidates: list[Session]) -> Session | None:
+    config = state.config
+    best: Session | None = None
+    most = 0
+    for session in candidates:
+        mean = mean_ms(state, run, session)
+        if session.only_free or session.reserved or mean < 0 or mean > config.stream_ms:
+            continue
+        slots = session.slots - session.stuck
+        streaming = slots - len(session.long)
+        per_slot = config.stream_ms / max(mean, 0.001)
+        room = int(min(config.stream_runs, streaming * per_slot)) - (len(session.busy) - slots)
+        if streaming > 0 and room > most:
+            best, most = session, room
+    return best
+
+
+def _choose_for_workflow(state: State, candidates: list[Session]) -> Session | None:
+    best: Session | None = None
+    least = INFINITE
+    for session in candidates:
+        starting = len(session.starting)
+        load = starting * 1000 + len(session.held)
+        if starting < state.config.flows_starting and load < least and not session.reserved:
+            best, least = session, load
+    return best
+
+
+def _choose_empty(state: State, run: Run, candidates: list[Session]) -> Session | None:
+    """A worker process that executes nothing else; if none is empty, the least busy one is kept for it."""
+    for session in candidates:
+        idle = not session.busy and not session.starting
+        if idle and session.reserved in (RunId(""), run.id):
+            session.reserved = run.id
+            return session
+    if not any(session.reserved == run.id for session in candidates):
+        free = [session for session in candidates if not session.reserved]
+        if free:
+            min(free, key=lambda session: len(session.busy) + len(session.starting)).reserved = run.id
+    return None
+
+
+def mean_ms(state: State, run: Run, session: Session) -> float:
+    """The measured mean slot time of what this run would execute there (milliseconds), -1 if never measured."""
+    version = run.version or run.asked_version or newest_of(state, run.routine, session)
+    speed = state.speeds.get((run.routine, version))
+    return speed.mean_ms if speed is not None else -1.0
+
+
+def newest_of(state: State, routine: str, session: Session) -> str:
+    """The newest version of the routine that this session offers ("" if none)."""
+    for version in state.newest.get(routine, ()):
+        if (routine, version) in session.offers:
+            return version
+    return ""
+
+
+def dispatch(state: State, round_: Round, run: Run, session: Session) -> None:
+    """Give the run to the session: epoch + 1, lease, Start."""
+    version = run.version or run.asked_version or newest_of(state, run.routine, session)
+    offer = session.offers[run.routine, version]
+    run.version = version
+    run.kind = offer.kind
+    if offer.kind == "workflow" and run.flow is None:
+        run.flow = Flow()
+    run.epoch += 1
+    if run.attempt == 0:
+        run.attempt = 1
+    run.session = session.id
+    run.worker_id = session.worker_id
+    run.ticket = 0
+    canceling = run.status is Status.CANCELING
+    if run.cache_key and not canceling:
+        caching.lead(state, run)
+    hold(state, session, run)
+    if canceling:
+        touch(round_, run)
+    else:
+        move(round_, run, Status.DISPATCHED, "placed", worker=session.worker_id)
+    direct(round_, session, start_of(state, round_, run, offer))
+    round_.touched.add(session.id)
+
+
+def hold(state: State, session: Session, run: Run) -> None:
+    """The session holds the run: note whether it uses a slot and whether it is known to be short."""
+    session.held[run.id] = None
+    if run.kind == "workflow":
+        session.starting.add(run.id)
+        return
+    session.busy.add(run.id)
+    mean = mean_ms(state, run, session)
+    if mean < 0 or mean > state.config.stream_ms:
+        session.long.add(run.id)
+
+
+def start_of(state: State, round_: Round, run: Run, offer: Offer | None) -> Start:
+    """The Start directive for the run as it stands. Its input is added by the shell."""
+    previous = run.span
+    if run.traceparent or state.config.trace_all:
+        run.span = child_span(run.traceparent, round_.random(8), round_.random)
+        run.traceparent = run.traceparent or run.span
+    start = Start(
+        run_id=run.id,
+        epoch=run.epoch,
+        attempt=run.attempt,
+        routine=run.routine,
+        version=run.version,
+        timeout_ms=run.timeout_ms if run.timeout_ms is not None else (offer.timeout_ms if offer else None),
+        cache=bool(offer and offer.cache),
+        queue=run.queue,
+        parent_id=run.parent_id,
+        root_id=run.root_id,
+        traceparent=run.span,
+        previous_span=previous,
+    )
+    flow = run.flow
+    if flow is not None:
+        start.started_at = run.started_at or round_.now
+        run.started_at = start.started_at
+        start.last_seq = flow.last_seq
+        start.processed_seq = flow.processed_seq
+        flow.sent_seq = flow.last_seq
+        flow.sent_at = round_.now
+        if run.status is Status.CANCELING:
+            start.canceling = run.reason
+    return start
+
+
+def child_span(parent: str, span: bytes, random: object) -> str:
+    """The traceparent of a new span under `parent` (same trace, same flags), or of a new trace."""
+    if parent:
+        return f"{parent[:36]}{span.hex()}{parent[52:]}"
+    return f"00-{random(16).hex()}-{span.hex()}-01" if callable(random) else ""
+
+
+def missing_version(state: State, run: Run) -> str:
+    """Why nobody can take this run, with the nearest names that are offered."""
+    wanted = run.routine + (f"@{run.asked_version}" if run.asked_version else "")
+    known = sorted(state.newest)
+    if run.routine in state.newest:
+        return f"no worker offers {wanted}; offered versions: {', '.join(state.newest[run.routine])}"
+    near = nearest(run.routine, known)
+    if near:
+        return f"no worker offers {wanted}; did you mean {', '.join(near)}?"
+    if known:
+        return f"no worker offers {wanted}; offered are {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
+    return f"no worker offers {wanted}; no worker has joined yet"

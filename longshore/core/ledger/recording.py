@@ -1,0 +1,196 @@
+"""Writing things down: the one way a status changes, a run ends, a reply or a directive goes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from longshore.core.changes import FinalRun, HistoryRow, Outcome
+from longshore.core.errors import ProtocolError
+from longshore.core.ids import RunId, SessionId
+from longshore.core.ledger.state import NO_SESSION, Round, Session, State
+from longshore.core.message import Directive, Failure, Reply, RunChanged, Value
+from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
+
+
+def begin(state: State, round_: Round, run: Run, reason: str, actor: str) -> None:
+    """The first history row of a new run, which has its first status already."""
+    if (NEW, run.status) not in ALLOWED:
+        raise ProtocolError(f"run {run.id}: no run begins as {run.status}")
+    run.history_seq = 1
+    run.reason = reason
+    state.runs[run.id] = run
+    round_.fresh.add(run.id)
+    round_.changes.history.append(
+        HistoryRow(run.id, 1, NEW, run.status.value, reason, actor, run.attempt, run.epoch, "", round_.now, True)
+    )
+
+
+def move(
+    round_: Round, run: Run, to: Status, reason: str, *, actor: str = "", worker: str = "", at: datetime | None = None
+) -> None:
+    """Change a run's status by the table and record it. Raises ProtocolError for a change the table does not have."""
+    before = run.status
+    if (before, to) not in ALLOWED:
+        raise ProtocolError(f"run {run.id}: {before} -> {to} is not in the table of transitions ({reason})")
+    run.status = to
+    run.reason = reason
+    run.history_seq = seq = run.history_seq + 1
+    round_.changes.history.append(
+        HistoryRow(
+            run.id, seq, before.value, to.value, reason, actor, run.attempt, run.epoch, worker, at or round_.now, True
+        )
+    )
+    if run.id not in round_.fresh:
+        round_.changes.updated[run.id] = run
+
+
+def touch(round_: Round, run: Run) -> None:
+    """The run's row changes without a change of status."""
+    if run.id not in round_.fresh:
+        round_.changes.updated[run.id] = run
+
+
+def refuse(state: State, round_: Round, run_id: RunId, status: str, what: str, actor: str) -> None:
+    """Record an order that the table does not allow: a history row marked invalid, nothing else changes."""
+    run = state.runs.get(run_id)
+    seq = 0
+    if run is not None:
+        run.history_seq = seq = run.history_seq + 1
+        touch(round_, run)
+    attempt, epoch = (run.attempt, run.epoch) if run else (0, 0)
+    round_.changes.history.append(
+        HistoryRow(run_id, seq, status, status, what, actor, attempt, epoch, "", round_.now, False)
+    )
+    state.count("invalid_order")
+
+
+def end(
+    state: State,
+    round_: Round,
+    run: Run,
+    to: Status,
+    reason: str,
+    *,
+    result: Value | None = None,
+    error: Failure | None = None,
+    actor: str = "",
+) -> None:
+    """Move a run to a final status, let its worker's slot go, forget it, and tell who asked for the outcome."""
+    session = state.sessions.get(run.session) if run.session else None
+    move(round_, run, to, reason, actor=actor, worker=session.worker_id if session else "")
+    finish(state, round_, run, session, result, error)
+
+
+def finish(
+    state: State, round_: Round, run: Run, session: Session | None, result: Value | None, error: Failure | None
+) -> None:
+    """What follows any final status."""
+    run.finished_at = round_.now
+    changes = round_.changes
+    changes.updated.pop(run.id, None)
+    changes.ended[run.id] = Outcome(run, result, error)
+    if session is not None:
+        let_go(round_, session, run)
+    state.runs.pop(run.id, None)
+    if run.reply_to or state.watchers:
+        announce(state, round_, run, result, error)
+
+
+def announce(state: State, round_: Round, run: Run, result: Value | None, error: Failure | None) -> None:
+    """Send a run's status (and, if final, its outcome) to everybody who waits for it."""
+    keys = state.watchers.pop(run.id, None) if run.status in FINAL else state.watchers.get(run.id)
+    if run.wants_outcome and run.reply_to and run.status in FINAL:
+        keys = (keys or set()) | {run.reply_to}
+    if not keys:
+        return
+    message = RunChanged(
+        run_id=run.id,
+        status=run.status.value,
+        attempt=run.attempt,
+        reason=run.reason,
+        at=round_.now,
+        result=result,
+        error=error,
+        cached=run.cached,
+        correlation_id=run.correlation_id,
+    )
+    for key in keys:
+        reply(round_, key, message, plain=run.plain and key == run.reply_to)
+
+
+def reply(round_: Round, key: str, message: Reply, *, plain: bool = False) -> None:
+    """Send a reply after the commit."""
+    round_.changes.replies.setdefault(key, []).append(message)
+    if plain:
+        round_.changes.plain_keys.add(key)
+
+
+def direct(round_: Round, session: Session, message: Directive, *, numbered: bool = True) -> None:
+    """Send a directive after the commit. A session that is not open gets nothing but Welcome and Ping: what it missed
+    is sent when it says Hello."""
+    if numbered:
+        if not session.open:
+            return
+        session.sent += 1
+    session.spoken = True
+    round_.changes.directives.setdefault(session.id, []).append(message)
+
+
+def let_go(round_: Round, session: Session, run: Run) -> None:
+    """The session no longer holds the run."""
+    session.held.pop(run.id, None)
+    session.busy.discard(run.id)
+    session.long.discard(run.id)
+    session.starting.discard(run.id)
+    if session.reserved == run.id:
+        session.reserved = RunId("")
+    run.session = NO_SESSION
+    round_.touched.add(session.id)
+
+
+def ended(round_: Round, run_id: RunId) -> FinalRun | None:
+    """What is known of a run that has ended: from the store, or in this very round."""
+    final = round_.facts.final.get(run_id)
+    if final is not None:
+        return final
+    outcome = round_.changes.ended.get(run_id)
+    if outcome is None:
+        return None
+    run = outcome.run
+    return FinalRun(
+        id=run.id,
+        routine=run.routine,
+        version=run.version,
+        status=run.status.value,
+        attempt=run.attempt,
+        finished_at=run.finished_at,
+        reply_to=run.reply_to,
+        correlation_id=run.correlation_id,
+        plain=run.plain,
+        cached=run.cached,
+        reason=run.reason,
+        epoch=run.epoch,
+        history_seq=run.history_seq,
+    )
+
+
+def outcome_of(final: FinalRun) -> RunChanged:
+    """The outcome of a run that has ended, as a message. Result and error are added by the shell."""
+    return RunChanged(
+        run_id=final.id,
+        status=final.status,
+        attempt=final.attempt,
+        reason=final.reason,
+        at=final.finished_at,
+        cached=final.cached,
+        correlation_id=final.correlation_id,
+    )
+
+
+def owned(state: State, session_id: SessionId, run_id: RunId, epoch: int) -> Run | None:
+    """The run, if this session owns it under this epoch; else None, and the report is counted as late."""
+    run = state.runs.get(run_id)
+    if run is not None and run.session == session_id and run.epoch == epoch:
+        return run
+    state.count("late_report")
+    return None

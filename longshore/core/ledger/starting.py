@@ -1,0 +1,241 @@
+"""Rules of the beginning: a trigger becomes a run, once, whatever the bus does to the message."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import timedelta
+from typing import Final
+
+from longshore.core.changes import CacheHit, NewRun
+from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
+from longshore.core.ledger import caching, placing
+from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
+from longshore.core.ledger.state import Round, State
+from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
+from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.run import Flow, Run, Status
+from longshore.core.versions import parse
+
+NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
+MAX_DELAY_MS: Final = 30 * 24 * 3600 * 1000
+MAX_TAGS: Final = 10
+MAX_TAG_LENGTH: Final = 128
+INPUT_PREFIXES: Final = ("inputs/", "runs/")
+"""Where an input's claim check may point (a relative key; nothing else is followed)."""
+
+
+def split_routine(text: str) -> tuple[str, str]:
+    """`[project:]name[@version]` as (name, version or ""). Wrong forms come back as ("", reason)."""
+    rest = text.rpartition(":")[2]
+    name, at, version = rest.partition("@")
+    if not NAME.match(name):
+        return "", f"{text!r} is no routine name: letters, digits, '_', '.', '-', beginning with a letter"
+    if at and not is_version(version):
+        return "", f"{version!r} is no version: major.minor.patch, optionally with -dev"
+    return name, version
+
+
+def is_version(text: str) -> bool:
+    """Whether the text is a version."""
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def idempotency_row(routine: str, key: str) -> str:
+    """The key under which an idempotency key is kept: by routine, so that two routines never collide."""
+    return hashlib.sha256(f"{routine}\n{key}".encode()).hexdigest()
+
+
+def check_options(options: Options) -> tuple[str, str] | None:
+    """(rule, what is wrong), or None if every option is in its range."""
+    for name, low, high in (
+        ("delay_ms", 0, MAX_DELAY_MS),
+        ("ttl_ms", 1, MAX_DELAY_MS),
+        ("deadline_ms", 1, MAX_DELAY_MS),
+        ("timeout_ms", 1, MAX_DELAY_MS),
+        ("max_attempts", 1, MAX_ATTEMPTS_CAP),
+    ):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            return name, f"{name} is {value}; it must be from {low} to {high}"
+    if len(options.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_LENGTH for tag in options.tags):
+        return "tags", f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_LENGTH} characters"
+    if abs(options.priority) > MAX_DELAY_MS / 1000:
+        return "priority", f"priority is {options.priority}; it is seconds of head start, at most 30 days"
+    return None
+
+
+def check_value(value: Value) -> tuple[str, str] | None:
+    """Refuse a claim check that points elsewhere than into the payload store's own folders."""
+    if isinstance(value, ClaimCheck):
+        clean = value.key.startswith((*INPUT_PREFIXES, "cas/")) and ".." not in value.key and "\\" not in value.key
+        if not clean or len(value.sha256) != 64 or value.size < 0:
+            return "claim_check", f"the claim check's key {value.key[:80]!r} does not point into the payload store"
+    return None
+
+
+def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
+    """Take a trigger: refuse it, find the run it already is, or begin the run."""
+    run_id = message.run_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
+    problem = _problem(message, run_id)
+    if problem:
+        _reject(round_, message, run_id, *problem)
+        return
+    existing = state.runs.get(run_id)
+    if existing is not None or run_id in round_.facts.runs or ended(round_, run_id) is not None:
+        _answer_existing(state, round_, message, run_id)
+        return
+    key = message.options.idempotency_key
+    name, _ = split_routine(message.routine)
+    if key:
+        row = idempotency_row(name, key)
+        other = round_.facts.idempotency.get(row)
+        if other is not None:
+            _answer_existing(state, round_, message, other)
+            return
+        round_.facts.idempotency[row] = run_id
+        round_.changes.idempotency.append((row, run_id, round_.now + state.config.idempotency_kept))
+    run = _new_run(round_, run_id, message.routine, message.options)
+    run.root_id = run_id
+    run.reply_to = message.reply_to
+    run.correlation_id = message.correlation_id
+    run.wants_outcome = message.wants == "outcome"
+    run.plain = message.plain
+    run.traceparent = message.traceparent
+    run.cache_key = message.cache_key
+    _begin(state, round_, run, message.input, message.options, actor)
+    if message.reply_to and not (run.wants_outcome and run.id in round_.changes.ended):
+        reply(
+            round_,
+            message.reply_to,
+            Accepted(run_id=run.id, status=run.status.value, correlation_id=message.correlation_id, reason=run.reason),
+            plain=message.plain,
+        )
+
+
+def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
+    """A workflow's call becomes a child run."""
+    options = call.options or Options()
+    run = _new_run(round_, call.child_id, call.routine + (f"@{call.version}" if call.version else ""), options)
+    run.parent_id = parent.id
+    run.parent_address = Address(call.address)
+    run.parent_generation = parent.flow.generation if parent.flow else 0
+    run.root_id = parent.root_id or parent.id
+    run.traceparent = call.traceparent or parent.traceparent
+    run.cache_key = call.cache_key
+    if not options.pool:
+        run.pool = parent.pool
+    _begin(state, round_, run, call.input, options, parent.id)
+    return run
+
+
+def _problem(message: Trigger, run_id: RunId) -> tuple[str, str] | None:
+    name, reason = split_routine(message.routine)
+    if not name:
+        return "routine", reason
+    if not is_run_id(run_id):
+        return "run_id", f"{run_id[:64]!r} is no UUID in canonical form"
+    return check_options(message.options) or check_value(message.input)
+
+
+def _reject(round_: Round, message: Trigger, run_id: RunId, rule: str, text: str) -> None:
+    if message.reply_to:
+        rejected = Rejected(run_id=run_id, rule=rule, text=text, correlation_id=message.correlation_id)
+        reply(round_, message.reply_to, rejected, plain=message.plain)
+
+
+def _answer_existing(state: State, round_: Round, message: Trigger, run_id: RunId) -> None:
+    """The same trigger again: tell where its run stands; who wants the outcome gets it now or when it comes."""
+    if not message.reply_to:
+        return
+    run = state.runs.get(run_id) or round_.facts.runs.get(run_id)
+    final = ended(round_, run_id)
+    status = run.status.value if run else final.status if final else Status.QUEUED.value
+    accepted = Accepted(
+        run_id=run_id,
+        status=status,
+        asked_id=message.run_id if message.run_id != run_id else RunId(""),
+        existing=True,
+        correlation_id=message.correlation_id,
+    )
+    reply(round_, message.reply_to, accepted, plain=message.plain)
+    if message.wants != "outcome":
+        return
+    if final is not None:
+        outcome = outcome_of(final)
+        outcome.correlation_id = message.correlation_id
+        reply(round_, message.reply_to, outcome, plain=message.plain)
+    elif run is not None and not (run.wants_outcome and run.reply_to == message.reply_to):
+        state.watchers.setdefault(run_id, set()).add(message.reply_to)
+
+
+def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Run:
+    name, version = split_routine(routine)
+    run = Run(
+        id=run_id,
+        routine=name,
+        asked_version=version,
+        status=Status.QUEUED,
+        created_at=round_.now,
+        pool=options.pool,
+        priority=options.priority,
+        max_attempts=options.max_attempts,
+        timeout_ms=options.timeout_ms,
+    )
+    if options.queue:
+        run.queue = options.queue
+    return run
+
+
+def _begin(state: State, round_: Round, run: Run, value: Value, options: Options, actor: str) -> None:
+    """Decide the first status, record it, and set the alarms that the options ask for."""
+    now = round_.now
+    offer = state.offer_of(run)
+    if offer is not None:
+        adopt(run, offer.kind, offer.queue if not options.queue else options.queue)
+    round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata))
+    hit = caching.lookup(state, round_, run) if run.cache_key else None
+    if hit is not None:
+        _begin_cached(state, round_, run, hit, actor)
+        return
+    if options.deadline_ms is not None:
+        run.deadline_at = now + timedelta(milliseconds=options.deadline_ms)
+        state.wake_at(run.deadline_at, run.id, "deadline")
+    if options.ttl_ms is not None:
+        run.ttl_at = now + timedelta(milliseconds=options.ttl_ms)
+        state.wake_at(run.ttl_at, run.id, "ttl")
+    if options.delay_ms:
+        run.status = Status.DELAYED
+        run.due_at = now + timedelta(milliseconds=options.delay_ms)
+        begin(state, round_, run, f"delayed until {run.due_at.isoformat(timespec='seconds')}", actor)
+        state.wake_at(run.due_at, run.id, "due")
+        return
+    if not state.is_offered(run):
+        run.status = Status.PENDING_VERSION
+        begin(state, round_, run, placing.missing_version(state, run), actor)
+        state.pending.setdefault(run.routine, {})[run.id] = None
+        return
+    run.queued_at = now
+    begin(state, round_, run, "triggered", actor)
+    state.enqueue(run, now.timestamp() - run.priority)
+
+
+def _begin_cached(state: State, round_: Round, run: Run, hit: CacheHit, actor: str) -> None:
+    run.status = Status.COMPLETED
+    run.cached = True
+    run.version = hit.version
+    run.started_at = round_.now
+    begin(state, round_, run, f"equal result of run {hit.run_id}", actor)
+    finish(state, round_, run, None, hit.result, None)
+
+
+def adopt(run: Run, kind: str, queue: str) -> None:
+    """The run learns what kind of routine it is, once somebody offers it."""
+    run.kind = kind
+    run.queue = queue
+    if kind == "workflow" and run.flow is None:
+        run.flow = Flow()

@@ -1,0 +1,246 @@
+"""What the ledger holds in memory: live runs, sessions, lanes of queued runs, alarms. Plain data and look-ups, no
+rules."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from longshore.core.changes import Changes, Facts, WorkerRow
+from longshore.core.ids import RunId, SessionId, WorkerId
+from longshore.core.ledger.config import LedgerConfig
+from longshore.core.message import Delivery, Offer, Start
+from longshore.core.run import Run, Status
+from longshore.core.versions import parse
+
+LaneKey = tuple[str, str, str]
+"""(pool, routine, version or "" for the newest)."""
+Alarm = tuple[datetime, int, RunId, str]
+"""(when, tie-breaker, run, kind)."""
+
+
+class Session(msgspec.Struct, kw_only=True, gc=False):
+    """A worker process's conversation, as the coordinator sees it."""
+
+    id: SessionId
+    worker_id: WorkerId
+    pool: str
+    slots: int
+    taken: int = 0
+    offers: dict[tuple[str, str], Offer] = {}
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    since: datetime | None = None
+    status: str = "INITIALIZING"
+    open: bool = False  # welcomed on its present connection
+    closed: bool = False
+    draining: bool = False
+    unresponsive: bool = False
+    silence: int = 0  # Marks since its last message
+    heard: bool = False  # since the last Mark
+    last_heard_at: datetime | None = None
+    returned: int = -1  # Marks since a directive came back; -1: none did
+    sent: int = 0  # numbered directives since Welcome
+    spoken: bool = False  # sent anything since the last ping round
+    beat_directive: int = -1
+    beat_stands: int = 0
+    beat_sent: int = 0
+    stuck: int = 0
+    only_free: bool = False  # handed something back: until a slot comes free, no streams
+    reserved: RunId = RunId("")  # kept for a run that must execute alone
+    held: dict[RunId, None] = {}
+    busy: set[RunId] = set()  # of those, the ones that use or await a slot
+    long: set[RunId] = set()  # of those, the ones not known to be short
+    starting: set[RunId] = set()  # workflows that have not reached a wait
+    charged: dict[RunId, int] = {}  # crashes charged when it was lost: run -> epoch after
+
+    def row(self) -> WorkerRow:
+        """The session as it is kept."""
+        return WorkerRow(
+            session=self.id,
+            worker_id=self.worker_id,
+            pool=self.pool,
+            slots=self.slots,
+            status=self.status,
+            taken=self.taken,
+            offers=list(self.offers.values()),
+            host=self.host,
+            pid=self.pid,
+            python=self.python,
+            since=self.since,
+        )
+
+
+class Lane(msgspec.Struct, gc=False):
+    """The queued runs that any of the same workers may take, in order. Entries are (rank, ticket, run); stale ones
+    stay until they come to the head."""
+
+    key: LaneKey
+    heap: list[tuple[float, int, RunId]] = []
+    version_since: datetime | None = None  # since when nobody offers what its head asks for
+
+
+class Speed(msgspec.Struct, gc=False):
+    """The measured slot time of a routine version: an exponential mean in milliseconds."""
+
+    mean_ms: float = -1.0
+
+    def learn(self, slot_us: int) -> None:
+        """Take one more measurement (microseconds) into the mean."""
+        milliseconds = slot_us / 1000
+        self.mean_ms = milliseconds if self.mean_ms < 0 else self.mean_ms * 0.9 + milliseconds * 0.1
+
+
+class State:
+    """All of the ledger's memory."""
+
+    __slots__ = (
+        "alarms",
+        "config",
+        "counts",
+        "cursors_open",
+        "lanes",
+        "marks",
+        "newest",
+        "offered",
+        "orphaned",
+        "parked",
+        "pending",
+        "reasons",
+        "releasing",
+        "report_queue",
+        "runs",
+        "same_key",
+        "sessions",
+        "settling",
+        "speeds",
+        "term",
+        "ticket",
+        "to_resend",
+        "watchers",
+    )
+
+    def __init__(self, config: LedgerConfig, term: int) -> None:
+        self.config = config
+        self.term = term
+        self.runs: dict[RunId, Run] = {}
+        self.sessions: dict[SessionId, Session] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.offered: dict[tuple[str, str], dict[SessionId, Offer]] = {}
+        self.newest: dict[str, list[str]] = {}  # routine -> versions offered, newest first
+        self.pending: dict[str, dict[RunId, None]] = {}  # routine -> PENDING_VERSION runs
+        self.releasing: set[str] = set()  # routines whose pending runs are being let go
+        self.orphaned: dict[SessionId, None] = {}  # lost or closed sessions that still have runs to take from them
+        self.reasons: dict[SessionId, str] = {}  # why a session was closed, while runs are still to be taken from it
+        self.alarms: list[Alarm] = []
+        self.speeds: dict[tuple[str, str], Speed] = {}
+        self.same_key: dict[str, RunId] = {}  # cache key -> the run that leads
+        self.parked: dict[str, list[RunId]] = {}  # cache key -> queued runs that wait for the leader
+        self.watchers: dict[RunId, set[str]] = {}
+        self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
+        self.counts: dict[str, int] = {}
+        self.cursors_open = True
+        self.ticket = 0
+        self.marks = 0
+        self.settling = config.settling_marks
+        self.report_queue = 0
+
+    def count(self, fact: str) -> None:
+        """Count something that is no row."""
+        self.counts[fact] = self.counts.get(fact, 0) + 1
+
+    def wake_at(self, when: datetime, run_id: RunId, kind: str) -> None:
+        """Have `tick` look at this run then."""
+        self.ticket += 1
+        heapq.heappush(self.alarms, (when, self.ticket, run_id, kind))
+
+    def offer_of(self, run: Run) -> Offer | None:
+        """What the routine's author says about the version the run has (or would get)."""
+        version = run.version or run.asked_version
+        if not version:
+            versions = self.newest.get(run.routine)
+            if not versions:
+                return None
+            version = versions[0]
+        sessions = self.offered.get((run.routine, version))
+        return next(iter(sessions.values())) if sessions else None
+
+    def is_offered(self, run: Run) -> bool:
+        """Whether any session that is not closed offers what the run asks for."""
+        version = run.version or run.asked_version
+        return (run.routine, version) in self.offered if version else run.routine in self.newest
+
+    def add_offers(self, session: Session, offers: list[Offer]) -> None:
+        """Make the session offer exactly these."""
+        self.remove_offers(session)
+        session.offers = {(offer.routine, offer.version): offer for offer in offers}
+        for key, offer in session.offers.items():
+            self.offered.setdefault(key, {})[session.id] = offer
+            versions = self.newest.setdefault(key[0], [])
+            if key[1] not in versions:
+                versions.append(key[1])
+                versions.sort(key=parse, reverse=True)
+            if key[0] in self.pending:
+                self.releasing.add(key[0])
+
+    def remove_offers(self, session: Session) -> None:
+        """Forget what the session offers."""
+        for key in session.offers:
+            sessions = self.offered.get(key)
+            if sessions is None or sessions.pop(session.id, None) is None or sessions:
+                continue
+            del self.offered[key]
+            self.newest[key[0]].remove(key[1])
+            if not self.newest[key[0]]:
+                del self.newest[key[0]]
+        session.offers = {}
+
+    def enqueue(self, run: Run, rank: float) -> None:
+        """Put a run that waits for a worker into its lane. Lower ranks go first; a rank is seconds since 1970 minus
+        priority."""
+        key = (run.pool, run.routine, run.version or run.asked_version)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = Lane(key, [])
+        self.ticket += 1
+        run.ticket = self.ticket
+        heapq.heappush(lane.heap, (rank, self.ticket, run.id))
+
+    def head(self, lane: Lane) -> Run | None:
+        """The first run of the lane that still waits in it; stale entries are dropped on the way."""
+        heap = lane.heap
+        while heap:
+            _, ticket, run_id = heap[0]
+            run = self.runs.get(run_id)
+            if run is not None and run.ticket == ticket:
+                return run
+            heapq.heappop(heap)
+        return None
+
+
+class Round:
+    """One batch being decided: its time, its chance, its facts, and what it changes."""
+
+    __slots__ = ("changes", "deliveries", "facts", "fresh", "now", "random", "spoke", "touched")
+
+    def __init__(self, now: datetime, facts: Facts, entropy: Callable[[int], bytes]) -> None:
+        self.now = now
+        self.facts = facts
+        self.random = entropy
+        self.changes = Changes()
+        self.fresh: set[RunId] = set()  # inserted in this round: no update beside
+        self.deliveries: dict[RunId, list[Delivery]] = {}
+        self.touched: set[SessionId] = set()  # sessions whose status is to be looked at
+        self.spoke: dict[RunId, Start] = {}
+
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        return int.from_bytes(self.random(7), "big") / (1 << 56)
+
+
+NO_SESSION = SessionId("")
+LIVE_WITH_SESSION = (Status.DISPATCHED, Status.EXECUTING, Status.HANGING, Status.CANCELING)
