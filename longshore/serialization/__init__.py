@@ -1,0 +1,4 @@
+"""Values, arguments, failures and messages as bytes, and back. It knows no broker and no store.
+
+Import from the modules: `envelope`, `values`, `arguments`, `digests`, `failures`, `plain`, and `codec` from `codec`.
+"""

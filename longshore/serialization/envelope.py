@@ -1,0 +1,199 @@
+"""Bodies of the bus: an array of messages as MessagePack, or JSON from foreign programs. It never looks inside a value.
+
+Every body is at most MAX_BODY bytes and MAX_ITEMS messages. Encoding is one call per message and one join per body
+(0.2 us per Start, measured); typed decoders are built once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from longshore.core.envelope import JSON
+from longshore.core.errors import DecodeError, EncodingError
+from longshore.core.ids import RunId
+from longshore.core.message import (
+    MAX_BODY,
+    MAX_ITEMS,
+    Cancel,
+    Command,
+    Directive,
+    Message,
+    Options,
+    Reply,
+    Report_or_Mark,
+    Trigger,
+)
+from longshore.serialization.wire import JSON_TEXT
+
+_HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bits
+_UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError, OverflowError)
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def pack(messages: Sequence[Message]) -> list[bytes]:
+    """The messages as bodies, order kept; each body within MAX_BODY bytes and MAX_ITEMS items.
+
+    Raises EncodingError naming the type of a message that alone is over MAX_BODY or holds something that cannot travel.
+    """
+    try:
+        pieces = list(map(_encode, messages))
+    except _UNENCODABLE:
+        raise _unencodable(messages) from None
+    if len(pieces) <= MAX_ITEMS and sum(map(len, pieces)) <= MAX_BODY - _HEADER:
+        return [_array_header(len(pieces)) + b"".join(pieces)] if pieces else []
+    return _split(pieces, messages)
+
+
+def _split(pieces: list[bytes], messages: Sequence[Message]) -> list[bytes]:
+    bodies: list[bytes] = []
+    first = room = 0
+    for index, piece in enumerate(pieces):
+        size = len(piece)
+        if size > room or index - first == MAX_ITEMS:
+            if size > MAX_BODY - _HEADER:
+                raise EncodingError(
+                    f"a {type(messages[index]).__name__} of {size} bytes is over the limit of {MAX_BODY} bytes for one "
+                    "message: move what is large in it into a claim check"
+                )
+            if index > first:
+                bodies.append(_array_header(index - first) + b"".join(pieces[first:index]))
+            first, room = index, MAX_BODY - _HEADER
+        room -= size
+    bodies.append(_array_header(len(pieces) - first) + b"".join(pieces[first:]))
+    return bodies
+
+
+def _array_header(count: int) -> bytes:
+    return bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+
+
+def _unencodable(messages: Sequence[Message]) -> EncodingError:
+    for message in messages:
+        try:
+            _encode(message)
+        except _UNENCODABLE as error:
+            return EncodingError(f"a {type(message).__name__} cannot travel: {error}")
+    return EncodingError("a message changed while it was being encoded")
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def unpack_commands(body: bytes, content_type: str) -> list[Command]:
+    """The commands in a body: MessagePack from Longshore's own clients, JSON from foreign ones. Raises DecodeError."""
+    if content_type.partition(";")[0].strip().lower() == JSON:
+        return _foreign(body)
+    commands: list[Command] = _unpack(body, Command)
+    return commands
+
+
+def unpack_reports(body: bytes) -> list[Report_or_Mark]:
+    """The reports (or the coordinator's own Mark) in a body. Raises DecodeError."""
+    reports: list[Report_or_Mark] = _unpack(body, Report_or_Mark)
+    return reports
+
+
+def unpack_directives(body: bytes) -> list[Directive]:
+    """The directives in a body. Raises DecodeError."""
+    directives: list[Directive] = _unpack(body, Directive)
+    return directives
+
+
+def unpack_replies(body: bytes) -> list[Reply]:
+    """The replies in a body. Raises DecodeError."""
+    replies: list[Reply] = _unpack(body, Reply)
+    return replies
+
+
+def _unpack(body: bytes, union: Any) -> list[Any]:
+    if len(body) > MAX_BODY:
+        raise DecodeError(f"a body of {len(body)} bytes is over the limit of {MAX_BODY}")
+    if (count := _count(body)) > MAX_ITEMS:
+        raise DecodeError(f"a body of {count} messages is over the limit of {MAX_ITEMS}")
+    try:
+        messages: list[Any] = _decoder(union).decode(body)
+    except _UNREADABLE as error:
+        raise DecodeError(f"not readable as MessagePack messages: {error}") from None
+    return messages
+
+
+def _count(body: bytes) -> int:
+    """How many items the array header announces; 0 where there is no such header (the decoder then says why)."""
+    match body[:1]:
+        case b"\xdc":
+            return int.from_bytes(body[1:3], "big")
+        case b"\xdd":
+            return int.from_bytes(body[1:5], "big")
+        case _:
+            return 0
+
+
+@cache
+def _decoder(union: Any) -> msgspec.msgpack.Decoder[list[Any]]:
+    return msgspec.msgpack.Decoder(list[union], ext_hook=_refuse_extension)
+
+
+def _refuse_extension(code: int, data: memoryview) -> Any:
+    raise ValueError(f"MessagePack extension {code} has no meaning in a message")
+
+
+# ------------------------------------------------------------------------------------------------------ foreign JSON
+
+
+class _ForeignTrigger(msgspec.Struct, tag_field="type", tag="trigger", forbid_unknown_fields=True):
+    routine: str
+    args: msgspec.Raw = msgspec.Raw(b"[]")
+    kwargs: msgspec.Raw = msgspec.Raw(b"{}")
+    options: Options = msgspec.field(default_factory=Options)
+    run_id: str = ""
+    cache_key: str = ""
+
+
+class _ForeignCancel(msgspec.Struct, tag_field="type", tag="cancel", forbid_unknown_fields=True):
+    run_id: str
+    reason: str = ""
+
+
+_ForeignCommand = _ForeignTrigger | _ForeignCancel
+
+
+@cache
+def _json_decoder() -> msgspec.json.Decoder[list[_ForeignCommand] | _ForeignCommand]:
+    return msgspec.json.Decoder(list[_ForeignCommand] | _ForeignCommand)
+
+
+def _foreign(body: bytes) -> list[Command]:
+    if len(body) > MAX_BODY:
+        raise DecodeError(f"a body of {len(body)} bytes is over the limit of {MAX_BODY}")
+    try:
+        found = _json_decoder().decode(body)
+    except _UNREADABLE as error:
+        raise DecodeError(f"not readable as JSON commands: {error}") from None
+    commands = found if isinstance(found, list) else [found]
+    if len(commands) > MAX_ITEMS:
+        raise DecodeError(f"a body of {len(commands)} commands is over the limit of {MAX_ITEMS}")
+    return [_own(command) for command in commands]
+
+
+def _own(command: _ForeignCommand) -> Command:
+    if isinstance(command, _ForeignCancel):
+        return Cancel(run_id=RunId(command.run_id), reason=command.reason)
+    args, kwargs = bytes(command.args), bytes(command.kwargs)
+    if not args.startswith(b"["):
+        raise DecodeError(f"trigger of {command.routine!r}: `args` must be a JSON array")
+    if not kwargs.startswith(b"{"):
+        raise DecodeError(f"trigger of {command.routine!r}: `kwargs` must be a JSON object")
+    return Trigger(
+        routine=command.routine,
+        run_id=RunId(command.run_id),
+        input=b"%c[%b,%b]" % (JSON_TEXT, args, kwargs),
+        options=command.options,
+        cache_key=command.cache_key,
+        plain=True,
+    )
