@@ -1,7 +1,7 @@
 # The words of the house; CI calls the same ones. `make` alone says what there is.
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 

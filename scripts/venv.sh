@@ -20,7 +20,7 @@ if [[ ! -x $folder/bin/python ]] || ! "$folder/bin/python" -m pip --version >/de
 fi
 
 echo "longshore: setting up $folder ($("$folder/bin/python" -V), $kind)" >&2
-pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input --quiet install)
+pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input -qq install)
 if [[ $kind == dev ]]; then
     "${pip[@]}" -r requirements/dev.txt
 else

@@ -36,8 +36,8 @@ PLACES = {  # who may import what, by file name; the packages are import-linter'
 }
 PURE_STANDARD_LIBRARY = {
     "__future__", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal",
-    "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "math", "operator", "re", "string", "struct",
-    "types", "typing", "zlib",
+    "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "math", "operator", "re", "string",
+    "struct", "types", "typing", "zlib",
 }  # fmt: skip
 
 
