@@ -1,0 +1,135 @@
+"""What a running routine may see of its run: `from longshore import context`.
+
+Backed by one context variable that executors set. It never decides anything and never talks to the world itself:
+progress goes where the executor said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from longshore.core.errors import NoRunError
+from longshore.core.ids import RunId
+
+Report = Callable[[float, str], None]
+
+
+class RunContext:
+    """One attempt of one run, as its own code sees it. `canceled` may be set from another thread.
+
+    `silent`: what the code says is not passed on (a workflow replaying what it said before, or being put away).
+    """
+
+    __slots__ = ("_said", "attempt", "canceled", "metadata", "report_progress", "routine", "run_id", "silent")
+
+    def __init__(
+        self,
+        run_id: RunId,
+        *,
+        routine: str,
+        attempt: int = 1,
+        metadata: Mapping[str, Any] | None = None,
+        report_progress: Report | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.routine = routine
+        self.attempt = attempt
+        self.metadata: Mapping[str, Any] = {} if metadata is None else metadata
+        self.report_progress = report_progress
+        self.canceled = False
+        self.silent = False
+        self._said = (0.0, "")
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the run is; see `Context.progress`."""
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"progress({fraction!r}): the fraction is a number from 0 to 1")
+        self._said = (float(fraction), text)
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """Say the last progress again."""
+        if self.report_progress is not None and not self.silent:
+            self.report_progress(*self._said)
+
+
+CURRENT_RUN: Final[ContextVar[RunContext | None]] = ContextVar("longshore_run", default=None)
+
+
+class RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that names the run in each record (`run_id`, `routine`, `attempt`) and keeps still in a replay."""
+
+    def __init__(self, run: RunContext) -> None:
+        name = run.routine.partition("@")[0]
+        super().__init__(logging.getLogger(f"longshore.routine.{name}"))
+        self._run = run
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether such a record goes anywhere."""
+        return not self._run.silent and super().isEnabledFor(level)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """The record's extra fields: the run's, then the caller's."""
+        run = self._run
+        own = {"run_id": run.run_id, "routine": run.routine, "attempt": run.attempt}
+        kwargs["extra"] = own | dict(kwargs.get("extra") or {})
+        return msg, kwargs
+
+
+class Context:
+    """The run that executes right here. Every attribute raises NoRunError where no routine is running."""
+
+    __slots__ = ()
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id, the same over all attempts."""
+        return _here().run_id
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return _here().attempt
+
+    @property
+    def routine(self) -> str:
+        """`name@version`."""
+        return _here().routine
+
+    @property
+    def canceled(self) -> bool:
+        """Whether somebody asked this run to end; code in a thread looks at it now and then and returns or raises."""
+        return _here().canceled
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the trigger gave as metadata."""
+        return _here().metadata
+
+    @property
+    def logger(self) -> RunLogger:
+        """A logger whose records name the run."""
+        return RunLogger(_here())
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the run is, 0 to 1, with a word; also a sign of life."""
+        _here().progress(fraction, text)
+
+    def heartbeat(self) -> None:
+        """A sign of life from code that takes long and has no progress to tell."""
+        _here().heartbeat()
+
+
+def _here() -> RunContext:
+    run = CURRENT_RUN.get()
+    if run is None:
+        raise NoRunError(
+            "longshore.context was used where no routine is running; it works inside a routine's body only"
+        )
+    return run
+
+
+context: Final = Context()

@@ -1,0 +1,131 @@
+"""What a trigger may ask for, as people write it, and the same as it travels. Typed once, for sub-calls and clients.
+
+It never decides what an option does: that is the ledger's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, TypedDict, cast
+
+import msgspec
+
+from longshore.core.durations import duration
+from longshore.core.errors import UsageError, nearest
+from longshore.core.message import Options
+from longshore.core.policy import MAX_ATTEMPTS_CAP
+
+MAX_TAGS: Final = 10
+MAX_TAG: Final = 128
+MAX_METADATA: Final = 256 * 1024
+MAX_DELAY: Final = timedelta(days=30)
+
+Duration = str | float | timedelta
+"""Seconds, `"1h30m"`, `"500ms"`, `"10d"` or a timedelta."""
+
+
+class TriggerOptions(TypedDict, total=False):
+    """Options of one run. What is left out is as the routine says."""
+
+    delay: Duration
+    ttl: Duration
+    deadline: Duration
+    timeout: Duration
+    max_attempts: int
+    idempotency_key: str
+    queue: str
+    pool: str
+    priority: float
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+
+
+_TEXTS: Final = frozenset({"idempotency_key", "queue", "pool"})
+_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout"})
+
+
+def to_message(options: TriggerOptions) -> Options:
+    """The options as they travel. Raises UsageError naming the option and what it takes."""
+    fields: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name in _DURATIONS:
+            fields[f"{name}_ms"] = _milliseconds(name, cast("Duration", value))
+        elif name in _TEXTS:
+            fields[name] = _text(name, value)
+        elif name in _CHECKS:
+            fields[name] = _CHECKS[name](value)
+        else:
+            raise _unknown(name)
+    return Options(**fields)
+
+
+def _milliseconds(name: str, value: Duration) -> int:
+    try:
+        length = duration(value)
+    except UsageError as error:
+        raise UsageError(f"option {name}: {error}") from None
+    if name == "delay" and length > MAX_DELAY:
+        raise UsageError(f"option delay: {value!r} is over {MAX_DELAY.days} days")
+    if name != "delay" and not length:
+        raise UsageError(f"option {name}: a {name} of zero ends every run at once; give a longer one")
+    # Upwards: a limit is never shorter, a delay never earlier than it was asked for.
+    return -(-length // timedelta(milliseconds=1))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"option {name}: {value!r} is not a text of at least one character")
+    return value
+
+
+def _max_attempts(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ATTEMPTS_CAP:
+        raise UsageError(f"option max_attempts: {value!r} is not a whole number from 1 to {MAX_ATTEMPTS_CAP}")
+    return value
+
+
+def _priority(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"option priority: {value!r} is not a number of seconds")
+    return float(value)
+
+
+def _tags(value: object) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise UsageError(f'option tags: {value!r} is not a list of texts; write tags=["..."]')
+    tags = list(value)
+    if len(tags) > MAX_TAGS:
+        raise UsageError(f"option tags: {len(tags)} tags, at most {MAX_TAGS} are kept")
+    for tag in tags:
+        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG:
+            raise UsageError(f"option tags: {tag!r} is not a text of 1 to {MAX_TAG} characters")
+    return tags
+
+
+def _metadata(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise UsageError(f"option metadata: {value!r} is not a dict with texts as keys")
+    metadata = dict(value)
+    try:
+        size = len(msgspec.json.encode(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"option metadata: only plain data (as in JSON) can be kept: {error}") from None
+    if size > MAX_METADATA:
+        raise UsageError(
+            f"option metadata: {size} bytes, at most {MAX_METADATA} are kept; pass large values as arguments"
+        )
+    return metadata
+
+
+_CHECKS: Final = {"max_attempts": _max_attempts, "priority": _priority, "tags": _tags, "metadata": _metadata}
+
+
+def _unknown(name: str) -> UsageError:
+    known = list(TriggerOptions.__annotations__)
+    meant = nearest(name, known)
+    hint = f"did you mean {meant[0]}?" if meant else f"there are: {', '.join(known)}"
+    return UsageError(f"there is no option {name!r}; {hint}")

@@ -1,0 +1,32 @@
+"""What the author of a routine decides about its runs: attempts, time, cache, place, crashes. Facts, no acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+Kind = Literal["task", "action", "workflow"]
+Isolation = Literal["thread", "process", "loop"]
+OnCrash = Literal["retry", "fail"]
+Children = Literal["cancel", "abandon"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The author's word; a trigger's options may say otherwise for one run."""
+
+    max_attempts: int
+    cache: bool
+    """Whether equal calls may share a result. False for every `-dev` version."""
+    cache_ttl: timedelta | None
+    isolation: Isolation
+    queue: str
+    timeout: timedelta | None
+    retry_on: tuple[type[BaseException], ...]
+    """Only failures of these classes are tried again."""
+    retry_first: timedelta
+    retry_factor: float
+    retry_max: timedelta
+    on_crash: OnCrash
+    children: Children

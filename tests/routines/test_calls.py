@@ -1,0 +1,164 @@
+"""Calls: bound at once, executed once by the engine in force, warned about when forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import warnings
+from collections.abc import Awaitable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from longshore import ArgumentError, UsageError, define
+from longshore.routines import CURRENT_ENGINE, Call
+from longshore.routines.options import TriggerOptions, to_message
+
+
+@define.task(name="double", version="1.0.0")
+def double(x: int, by: int = 2) -> int:
+    return x * by
+
+
+class Here:
+    """An engine that runs the plain function after one turn of the loop."""
+
+    def execute(self, call: Call[Any]) -> Awaitable[Any]:
+        return self._run(call)
+
+    async def _run(self, call: Call[Any]) -> Any:
+        await asyncio.sleep(0)
+        return call.routine.function(*call.arguments.args, **call.arguments.kwargs)
+
+
+@pytest.fixture
+def engine() -> Iterator[None]:
+    token = CURRENT_ENGINE.set(Here())
+    yield
+    CURRENT_ENGINE.reset(token)
+
+
+def test_a_call_binds_defaults_and_coerces_and_knows_its_place() -> None:
+    call = double("21")  # type: ignore[arg-type]
+    line = inspect.currentframe().f_lineno - 1  # type: ignore[union-attr]
+    assert call.arguments.args == (21, 2)
+    assert call.place == f"{__file__}:{line}"
+    call.close()
+
+
+def test_arguments_that_do_not_fit_fail_at_the_call_and_name_the_parameter() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        double("many")  # type: ignore[arg-type]
+    assert caught.value.parameter == "x"
+
+
+@pytest.mark.usefixtures("engine")
+async def test_a_call_can_be_awaited_gathered_made_a_task_shielded_and_limited() -> None:
+    assert await double(1) == 2
+    assert list(await asyncio.gather(double(1), double(2))) == [2, 4]
+    assert await asyncio.create_task(double(3)) == 6
+    assert await asyncio.shield(double(4)) == 8
+    assert await asyncio.wait_for(double(5), 10) == 10
+    async with asyncio.TaskGroup() as group:
+        inner = group.create_task(double(6))
+    assert inner.result() == 12
+    assert [await one for one in asyncio.as_completed([double(7)])] == [14]
+
+
+@pytest.mark.usefixtures("engine")
+async def test_a_call_is_executed_once() -> None:
+    call = double(1)
+    await call
+    with pytest.raises(UsageError, match=r"executed once: call double\(\.\.\.\) again"):
+        await call
+
+
+async def test_without_an_engine_the_error_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"Client\(\).*longshore dev.*double\.function\(\.\.\.\)"):
+        await double(1)
+
+
+def test_a_forgotten_call_is_warned_about_at_its_place() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        double(1)
+        line = inspect.currentframe().f_lineno - 1  # type: ignore[union-attr]
+        gc.collect()
+    (warning,) = [one for one in caught if issubclass(one.category, RuntimeWarning)]
+    assert (warning.filename, warning.lineno) == (__file__, line)
+    assert "double@1.0.0 was never awaited" in str(warning.message)
+
+
+@pytest.mark.usefixtures("engine")
+async def test_no_warning_for_calls_that_were_taken_closed_replaced_or_canceled_before_their_first_step() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        double(1).take()
+        double(1).close()
+        double(1).using(tags=["x"]).take()
+        canceled = asyncio.create_task(double(1))
+        canceled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await canceled
+        del canceled
+        gc.collect()
+
+
+def test_options_are_added_and_kept_and_travel_in_milliseconds() -> None:
+    call = double(1).using(delay="1h30m", tags=["a"], queue="q").using(timeout=1.5, queue="r")
+    options = call.options
+    assert options is not None
+    assert (options.delay_ms, options.timeout_ms, options.tags, options.queue) == (5_400_000, 1500, ["a"], "r")
+    call.close()
+
+
+def test_every_option_travels() -> None:
+    options = to_message(
+        {
+            "delay": timedelta(days=30),
+            "ttl": 1,
+            "deadline": "2m",
+            "timeout": "1us",
+            "max_attempts": 250,
+            "idempotency_key": "k",
+            "queue": "q",
+            "pool": "p",
+            "priority": 3,
+            "tags": ("a", "b"),
+            "metadata": {"user": {"id": 7}},
+        }
+    )
+    assert (options.delay_ms, options.ttl_ms, options.deadline_ms, options.timeout_ms) == (
+        2_592_000_000,
+        1000,
+        120_000,
+        1,
+    )
+    assert (options.max_attempts, options.idempotency_key, options.queue, options.pool) == (250, "k", "q", "p")
+    assert (options.priority, options.tags, options.metadata) == (3.0, ["a", "b"], {"user": {"id": 7}})
+    assert to_message({}) == to_message({"queue": None})  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"tag": ["a"]}, "did you mean tags"),
+        ({"delay": "31d"}, "over 30 days"),
+        ({"delay": "later"}, "option delay: 'later' is not a duration"),
+        ({"timeout": 0}, "give a longer one"),
+        ({"max_attempts": 251}, "from 1 to 250"),
+        ({"queue": ""}, "option queue"),
+        ({"priority": float("nan")}, "number of seconds"),
+        ({"tags": "a"}, r"tags=\["),
+        ({"tags": ["a"] * 11}, "at most 10"),
+        ({"tags": ["a" * 129]}, "1 to 128 characters"),
+        ({"metadata": [1]}, "texts as keys"),
+        ({"metadata": {"a": object()}}, "plain data"),
+        ({"metadata": {"a": "x" * 300_000}}, "at most 262144"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(options: TriggerOptions, advice: str) -> None:
+    with pytest.raises(UsageError, match=advice):
+        to_message(options)

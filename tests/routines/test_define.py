@@ -1,0 +1,136 @@
+"""Declaring routines: what is remembered, and what is refused with advice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from longshore import DefinitionError, define
+
+
+def plain(x: int) -> int:
+    """Adds one."""
+    return x + 1
+
+
+async def waiting(x: int) -> int:
+    return x + 1
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_a_task_remembers_what_was_declared() -> None:
+    routine = define.task(
+        name="train",
+        version="1.2.3",
+        queue="gpu",
+        max_attempts=5,
+        timeout="10m",
+        cache_ttl="1d",
+        isolation="process",
+        retry_on=(OSError, TimeoutError),
+        on_crash="fail",
+        retry_first=2,
+        retry_factor=3,
+        retry_max="1h",
+        children="abandon",
+    )(plain)
+    policy = routine.policy
+    assert (routine.id, routine.name, routine.version, routine.kind) == ("train@1.2.3", "train", "1.2.3", "task")
+    assert (policy.queue, policy.max_attempts, policy.timeout) == ("gpu", 5, timedelta(minutes=10))
+    assert (policy.cache, policy.cache_ttl, policy.isolation) == (True, timedelta(days=1), "process")
+    assert policy.retry_on == (OSError, TimeoutError)
+    assert (policy.on_crash, policy.children) == ("fail", "abandon")
+    assert (policy.retry_first, policy.retry_factor) == (timedelta(seconds=2), 3.0)
+    assert policy.retry_max == timedelta(hours=1)
+    assert routine.function is plain
+    assert routine.function(1) == 2
+    assert routine.__doc__ == "Adds one."
+    assert "test_define.py:" in routine.place
+
+
+def test_an_offer_says_the_policy_in_the_words_of_the_bus() -> None:
+    offer = define.task(name="t", version="1.0.0", timeout="1.5s", cache_ttl="1us", queue="q")(plain).offer()
+    assert (offer.routine, offer.version, offer.kind, offer.cache) == ("t", "1.0.0", "task", True)
+    assert (offer.timeout_ms, offer.cache_ttl_ms, offer.queue) == (1500, 1, "q")
+    assert (offer.retry_first_ms, offer.retry_factor, offer.retry_max_ms) == (1000, 2.0, 60_000)
+    assert (offer.max_attempts, offer.on_crash, offer.children) == (3, "retry", "cancel")
+
+
+def test_kinds_differ_in_cache_attempts_and_place() -> None:
+    def facts(routine: Any) -> tuple[object, ...]:
+        return routine.kind, routine.policy.cache, routine.policy.max_attempts, routine.policy.isolation
+
+    assert facts(define.task(name="a", version="1.0.0")(plain)) == ("task", True, 3, "thread")
+    assert facts(define.task(name="a", version="1.0.0")(waiting)) == ("task", True, 3, "loop")
+    assert facts(define.task(name="a", version="1.0.0", isolation="process")(waiting)) == ("task", True, 3, "process")
+    assert facts(define.action(name="a", version="1.0.0")(plain)) == ("action", False, 3, "thread")
+    assert facts(define.workflow(name="a", version="1.0.0")(waiting)) == ("workflow", False, 1, "loop")
+    assert facts(define.workflow(name="a", version="1.0.0", cache=True)(waiting)) == ("workflow", True, 1, "loop")
+
+
+def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
+    routine = define.task(name="a")(plain)
+    assert (routine.version, routine.policy.cache) == ("0.0.0-dev", False)
+    assert not define.task(name="a", version="1.0.0-dev", cache=True)(plain).policy.cache
+
+
+@pytest.mark.parametrize(
+    ("declare", "advice"),
+    [
+        (lambda: define.task(plain), r'write @define\.task\(name="plain"'),  # type: ignore[arg-type, call-arg]
+        (define.task, "needs a name"),
+        (lambda: define.task(name=""), "a name is a letter, then"),
+        (lambda: define.task(name="1a"), "a name is a letter, then"),
+        (lambda: define.task(name="a b"), "a name is a letter, then"),
+        (lambda: define.task(name="a\n"), "a name is a letter, then"),
+        (lambda: define.task(name="a@1"), "a name is a letter, then"),
+        (lambda: define.task(name="a" * 201), "at most 200"),
+        (lambda: define.task(name="a", version="1.0"), r"write major\.minor\.patch"),
+        (lambda: define.task(name="a", version=1), r"write major\.minor\.patch"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", verison="1.0.0"), "did you mean version"),  # type: ignore[call-arg]
+        (lambda: define.task(name="a", zzzz=1), "there are: cache, cache_ttl"),  # type: ignore[call-arg]
+        (lambda: define.action(name="a", cache=True), "never cached"),  # type: ignore[call-arg]
+        (lambda: define.workflow(name="a", isolation="loop"), "heavy code in a task"),  # type: ignore[call-arg]
+        (lambda: define.task(name="a", max_attempts=0)(plain), "from 1 to 250"),
+        (lambda: define.task(name="a", max_attempts=251)(plain), "from 1 to 250"),
+        (lambda: define.task(name="a", max_attempts=True)(plain), "from 1 to 250"),
+        (lambda: define.task(name="a", timeout="soon")(plain), "timeout: 'soon' is not a duration"),
+        (lambda: define.task(name="a", timeout=0)(plain), "above zero"),
+        (lambda: define.task(name="a", cache="yes")(plain), "True or False"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", queue="")(plain), "name of a queue"),
+        (lambda: define.task(name="a", retry_on=3)(plain), "exception class"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", retry_on=())(plain), "exception class"),
+        (lambda: define.task(name="a", retry_factor=0.5)(plain), "from 1 on"),
+        (lambda: define.task(name="a", retry_factor=math.inf)(plain), "from 1 on"),
+        (lambda: define.task(name="a", retry_first="2m")(plain), "longer retry_max"),
+        (lambda: define.task(name="a", on_crash="ignore")(plain), "'retry' or 'fail'"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", children="keep")(plain), "'cancel' or 'abandon'"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", isolation="loop")(plain), "async def"),
+        (lambda: define.task(name="a", isolation="thread")(waiting), "write `def`"),
+        (lambda: define.task(name="a", isolation="vm")(plain), '"thread", "process" or "loop"'),  # type: ignore[arg-type]
+        (lambda: define.workflow(name="a")(plain), "write `async def`"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a")(generator), "returning a list"),
+        (lambda: define.task(name="a")(async_generator), "returning a list"),
+        (lambda: define.task(name="a")(int), "on a `def` or `async def` function"),
+        (lambda: define.task(name="a")(define.task(name="b")(plain)), "a routine already"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_and_says_what_to_write(declare: Callable[[], object], advice: str) -> None:
+    with pytest.raises(DefinitionError, match=advice):
+        declare()
+
+
+def test_a_refusal_names_the_place_of_the_function() -> None:
+    with pytest.raises(DefinitionError, match=r"task 'a' \(.*test_define\.py:\d+\)"):
+        define.task(name="a", max_attempts=0)(plain)
