@@ -32,6 +32,6 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     reply_retry: timedelta = timedelta(minutes=1)
     idempotency_kept: timedelta = timedelta(days=30)
     event_path: bool = True
-    """False: nothing is placed or delivered when a message comes; the reconciler alone does everything (a test mode)."""
+    """False: nothing is placed or delivered when a message comes; the reconciler alone acts (a test mode)."""
     trace_all: bool = False
     """Give runs a trace even if their trigger brought none."""

@@ -57,10 +57,10 @@ def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
     if run.alone:
         text = "waits for a worker process that executes nothing else, because its last workers crashed"
         return {"kind": "alone", "text": text, "holders": _names(candidates), "position": position}
-    holders = [run_id for session in candidates for run_id in session.busy][:HOLDERS_SHOWN]
+    busy = [run_id for session in candidates for run_id in session.busy][:HOLDERS_SHOWN]
     slots = sum(session.slots for session in candidates)
     text = f"all {slots} slots of {len(candidates)} worker(s) are taken; {position} before it"
-    return {"kind": "capacity", "text": text, "holders": holders, "position": position}
+    return {"kind": "capacity", "text": text, "holders": busy, "position": position}
 
 
 def _names(candidates: list[Any]) -> list[str]:

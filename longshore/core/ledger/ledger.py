@@ -93,7 +93,7 @@ class Ledger:
         return needs
 
     def receive(self, batch: Sequence[Inbound], facts: Facts, now: datetime, entropy: Entropy) -> Changes:
-        """Decide a batch. Raises whatever a message makes it raise; the shell then reloads and takes them one by one."""
+        """Decide a batch. If it raises, the shell reloads and takes the messages one by one."""
         state = self._state
         round_ = Round(now, facts, entropy)
         for inbound in batch:
@@ -358,8 +358,9 @@ def _reply_returned(state: State, round_: Round, message: ReplyReturned, actor: 
         if watchers is not None:
             watchers.discard(message.reply_to)
         final = round_.facts.final.get(run_id)
-        kept = final is not None and final.reply_to == message.reply_to and final.finished_at is not None
-        if kept and final.finished_at + config.reply_kept > round_.now:
+        if final is None or final.reply_to != message.reply_to or final.finished_at is None:
+            continue
+        if final.finished_at + config.reply_kept > round_.now:
             again = ReturnedReply(run_id, message.reply_to, round_.now, round_.now + config.reply_retry)
             round_.changes.returned.append(again)
 

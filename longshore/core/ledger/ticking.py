@@ -231,7 +231,8 @@ def _free_reservations(state: State) -> None:
 
 def due_runs(state: State, now: datetime) -> list[RunId]:
     """The runs whose alarms are due, up to a group, without taking them (a walk over the heap's due part)."""
-    alarms, found, stack = state.alarms, [], [0]
+    alarms, stack = state.alarms, [0]
+    found: list[RunId] = []
     while stack and len(found) < state.config.group:
         index = stack.pop()
         if index < len(alarms) and alarms[index][0] <= now:

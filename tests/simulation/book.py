@@ -1,0 +1,223 @@
+"""A store in plain dictionaries: it answers Needs and keeps Changes exactly as the real one promises to."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+
+from longshore.core.changes import (
+    CacheHit,
+    Changes,
+    Cursor,
+    Facts,
+    FinalRun,
+    HistoryRow,
+    Needs,
+    NewCall,
+    NewDelivery,
+    ReturnedReply,
+    Snapshot,
+    Unreadable,
+    WorkerRow,
+)
+from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.run import FINAL, Run, Status
+
+PAGE = 1000
+
+
+class Book:
+    """Every row there is. `commit` and `read` copy, so that nobody shares an object with the ledger."""
+
+    def __init__(self) -> None:
+        self.term = 0
+        self.runs: dict[RunId, Run] = {}
+        self.inputs: dict[RunId, Value] = {}
+        self.tags: dict[RunId, list[str]] = {}
+        self.results: dict[RunId, Value | None] = {}
+        self.errors: dict[RunId, Failure | None] = {}
+        self.history: dict[RunId, list[HistoryRow]] = {}
+        self.calls: dict[tuple[RunId, int], dict[Address, NewCall]] = {}
+        self.closed: set[tuple[RunId, int, Address]] = set()
+        self.deliveries: dict[tuple[RunId, int], list[NewDelivery]] = {}
+        self.cache: dict[str, tuple[RunId, datetime | None]] = {}
+        self.idempotency: dict[str, RunId] = {}
+        self.workers: dict[SessionId, WorkerRow] = {}
+        self.cursors: dict[str, Cursor] = {}
+        self.returned: dict[RunId, ReturnedReply] = {}
+        self.dead: list[Unreadable] = []
+        self.unsent: list[RunId] = []
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def snapshot(self) -> Snapshot:
+        """What a starting coordinator loads; the term rises."""
+        self.term += 1
+        live = [
+            copy.deepcopy(run)
+            for run in self.runs.values()
+            if run.status not in FINAL and run.status is not Status.SUSPENDED
+        ]
+        unsent, self.unsent = self.unsent, []
+        return Snapshot(term=self.term, runs=live, workers=copy.deepcopy(list(self.workers.values())), unsent=unsent)
+
+    def read(self, needs: Needs, now: datetime) -> Facts:
+        """The facts a round needs."""
+        facts = Facts()
+        self._read_runs(facts, needs.runs)
+        for key in needs.cache_keys:
+            if key in self.cache:
+                run_id, expires = self.cache[key]
+                facts.cache[key] = CacheHit(run_id, self.results.get(run_id), self.runs[run_id].version, expires)
+        facts.idempotency = {key: self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency}
+        for session in needs.sessions:
+            if session in self.workers:
+                facts.sessions[session] = copy.deepcopy(self.workers[session])
+        for run_id, addresses in needs.addresses.items():
+            facts.calls[run_id] = {row.address: row for row in self.call_rows(run_id) if row.address in addresses}
+        if needs.suspended_due:
+            facts.suspended_due = [run.id for run in self.runs.values() if self._is_due(run, now)][:PAGE]
+            self._read_runs(facts, facts.suspended_due)
+        if needs.cursors:
+            self._read_cursors(facts)
+        if needs.replies_due:
+            facts.replies_due = [reply for reply in self.returned.values() if reply.next_at <= now]
+            self._read_runs(facts, [reply.run_id for reply in facts.replies_due])
+        self._read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
+        return facts
+
+    def _is_due(self, run: Run, now: datetime) -> bool:
+        if run.status is not Status.SUSPENDED or run.flow is None:
+            return False
+        times = [*run.flow.timers.values(), *([run.deadline_at] if run.deadline_at else [])]
+        return any(at <= now for at in times)
+
+    def _read_runs(self, facts: Facts, run_ids: object) -> None:
+        for run_id in list(run_ids):  # type: ignore[call-overload]
+            run = self.runs.get(run_id)
+            if run is None:
+                continue
+            if run.status in FINAL:
+                facts.final[run_id] = FinalRun(
+                    id=run.id,
+                    routine=run.routine,
+                    version=run.version,
+                    status=run.status.value,
+                    attempt=run.attempt,
+                    finished_at=run.finished_at,
+                    reply_to=run.reply_to,
+                    correlation_id=run.correlation_id,
+                    plain=run.plain,
+                    cached=run.cached,
+                    reason=run.reason,
+                    epoch=run.epoch,
+                    history_seq=run.history_seq,
+                )
+            elif run.status is Status.SUSPENDED:
+                facts.runs.setdefault(run_id, copy.deepcopy(run))
+
+    def _read_cursors(self, facts: Facts) -> None:
+        for cursor in list(self.cursors.values())[:10]:
+            page = sorted(
+                run.id
+                for run in self.runs.values()
+                if run.parent_id == cursor.run_id
+                and run.status not in FINAL
+                and run.id > cursor.after
+                and (cursor.before is None or run.created_at <= cursor.before)
+            )
+            found = copy.copy(cursor)
+            found.children, found.last = page[:PAGE], len(page) <= PAGE
+            facts.cursors.append(found)
+            self._read_runs(facts, found.children)
+
+    def call_rows(self, run_id: RunId) -> list[CallRow]:
+        """The calls of a workflow's present generation."""
+        flow = self.runs[run_id].flow
+        generation = flow.generation if flow else 0
+        return [
+            CallRow(
+                address=call.address,
+                kind=call.kind,
+                name=call.name,
+                digest=call.digest,
+                asked_seq=call.asked_seq,
+                child_id=call.child_id,
+                place=call.place,
+                closed=(run_id, generation, call.address) in self.closed,
+            )
+            for call in self.calls.get((run_id, generation), {}).values()
+        ]
+
+    def delivery_log(self, run_id: RunId) -> list[Delivery]:
+        """The facts told to a workflow's present generation, with the values of its children."""
+        flow = self.runs[run_id].flow
+        return [
+            Delivery(
+                seq=row.seq,
+                kind=row.kind,
+                address=row.address,
+                at=row.at,
+                status=row.status,
+                result=self.results.get(row.child_id),
+                error=self.errors.get(row.child_id),
+                child_id=row.child_id,
+            )
+            for row in self.deliveries.get((run_id, flow.generation if flow else 0), [])
+        ]
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    def commit(self, changes: Changes) -> None:
+        """Keep everything a round changed. Raises AssertionError where the real store's keys would refuse it."""
+        for new in changes.inserted:
+            assert new.run.id not in self.runs, f"run {new.run.id} inserted twice"
+            self.runs[new.run.id] = copy.deepcopy(new.run)
+            self.inputs[new.run.id] = new.input
+            self.tags[new.run.id] = new.tags
+        for run_id, run in changes.updated.items():
+            assert run_id in self.runs
+            assert run_id not in changes.ended
+            self.runs[run_id] = copy.deepcopy(run)
+        for run_id, outcome in changes.ended.items():
+            assert run_id in self.runs
+            self.runs[run_id] = copy.deepcopy(outcome.run)
+            self.results[run_id], self.errors[run_id] = outcome.result, outcome.error
+        self._commit_history(changes)
+        self._commit_journals(changes)
+        for key, run_id, expires in changes.cache:
+            self.cache[key] = (run_id, expires)
+        for key, run_id, _ in changes.idempotency:
+            self.idempotency[key] = run_id
+        for run_id in changes.freed_keys:
+            self.idempotency = {key: other for key, other in self.idempotency.items() if other != run_id}
+        self.workers.update(copy.deepcopy(changes.workers))
+        for session, taken in changes.taken.items():
+            self.workers[session].taken = taken
+        for cursor in changes.cursors:
+            self.cursors[cursor.id] = copy.deepcopy(cursor)
+        for name in changes.cursors_done:
+            self.cursors.pop(name, None)
+        self.returned.update({reply.run_id: reply for reply in changes.returned})
+        for run_id in changes.returned_done:
+            self.returned.pop(run_id, None)
+        self.dead += changes.dead
+
+    def _commit_history(self, changes: Changes) -> None:
+        for row in changes.history:
+            rows = self.history.setdefault(row.run_id, [])
+            row = row if row.seq else row._replace(seq=rows[-1].seq + 1 if rows else 1)
+            assert row.seq == len(rows) + 1, f"history of {row.run_id}: {row.seq} after {len(rows)} rows"
+            rows.append(row)
+
+    def _commit_journals(self, changes: Changes) -> None:
+        for call in changes.calls:
+            calls = self.calls.setdefault((call.run_id, call.generation), {})
+            assert call.address not in calls, f"call {call.address} of {call.run_id} asked twice"
+            calls[call.address] = call
+        for delivery in changes.deliveries:
+            log = self.deliveries.setdefault((delivery.run_id, delivery.generation), [])
+            assert delivery.seq == len(log) + 1, f"delivery {delivery.seq} after {len(log)}"
+            log.append(delivery)
+        self.closed.update(changes.closed)
