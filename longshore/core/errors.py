@@ -1,26 +1,26 @@
 """Every error Longshore raises on purpose, in one tree.
 
-    LongshoreError
-    ├── UsageError            fix your code or your settings
-    │   ├── DefinitionError       a routine is declared wrongly
-    │   ├── SettingsError         a setting is missing or wrong; names the variable
-    │   ├── ArgumentError         an argument does not fit the annotation; names the parameter
-    │   ├── EncodingError         a value cannot travel; names the path inside it
-    │   ├── NoRunError            `context` used outside a run
-    │   ├── ForbiddenInWorkflow   a socket, file or thread inside a workflow; names the alternative
-    │   └── Rejected              the ledger refuses by a rule; nothing stored
-    ├── ProtocolError         the peer is wrong
-    │   ├── DecodeError           bytes that cannot be read
-    │   ├── PayloadCorrupt        what came back is not what was stored
-    │   └── Nondeterminism        replayed code asks for something else than it did
-    ├── UnavailableError      try later
-    │   ├── BrokerUnavailableError
-    │   ├── StoreUnavailableError
-    │   ├── PayloadUnavailable
-    │   └── NotYetAccepted        confirmed by the broker, no coordinator has answered yet
-    ├── RunError              how a run ended: RunFailed, RunCanceled, RunCrashed, RunTimedOut, RunExpired, RunSystemFailure
-    ├── RemoteError           a routine's own failure whose class is not known here
-    └── AbortRun, RetryAfter  raised by a routine to steer its own retries
+LongshoreError
+├── UsageError            fix your code or your settings
+│   ├── DefinitionError       a routine is declared wrongly
+│   ├── SettingsError         a setting is missing or wrong; names the variable
+│   ├── ArgumentError         an argument does not fit the annotation; names the parameter
+│   ├── EncodingError         a value cannot travel; names the path inside it
+│   ├── NoRunError            `context` used outside a run
+│   ├── ForbiddenInWorkflow   a socket, file or thread inside a workflow; names the alternative
+│   └── Rejected              the ledger refuses by a rule; nothing stored
+├── ProtocolError         the peer is wrong
+│   ├── DecodeError           bytes that cannot be read
+│   ├── PayloadCorrupt        what came back is not what was stored
+│   └── Nondeterminism        replayed code asks for something else than it did
+├── UnavailableError      try later
+│   ├── BrokerUnavailableError
+│   ├── StoreUnavailableError
+│   ├── PayloadUnavailable
+│   └── NotYetAccepted        confirmed by the broker, no coordinator has answered yet
+├── RunError              how a run ended: RunFailed, RunCanceled, RunCrashed, RunTimedOut, RunExpired, RunSystemFailure
+├── RemoteError           a routine's own failure whose class is not known here
+└── AbortRun, RetryAfter  raised by a routine to steer its own retries
 """
 
 from __future__ import annotations

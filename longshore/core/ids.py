@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final, NewType
 
@@ -14,6 +15,7 @@ Address = NewType("Address", str)  # of a call inside a workflow: scope path + i
 ENTROPY_BYTES: Final = 10
 """How many random bytes one run id needs."""
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _RAND_MASK: Final = (1 << 74) - 1
 _VERSION: Final = 0x7 << 76
 _VARIANT: Final = 0b10 << 62
@@ -38,7 +40,4 @@ def uuid7_from(unix_ms: int, random: int) -> str:
 
 def is_run_id(text: str) -> bool:
     """Whether the text has the canonical form of a UUID (36 characters, lower-case hex, four dashes)."""
-    if len(text) != 36 or text[8] != "-" or text[13] != "-" or text[18] != "-" or text[23] != "-":
-        return False
-    digits = text.replace("-", "")
-    return len(digits) == 32 and all(character in "0123456789abcdef" for character in digits)
+    return _UUID.fullmatch(text) is not None

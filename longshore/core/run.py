@@ -18,6 +18,8 @@ from longshore.core.ids import Address, RunId, SessionId, WorkerId
 class Status(StrEnum):
     """Where a run stands."""
 
+    __hash__ = str.__hash__  # Enum's own is a Python function: 0.1 us, a dozen times per run
+
     DELAYED = "DELAYED"
     PENDING_VERSION = "PENDING_VERSION"
     QUEUED = "QUEUED"

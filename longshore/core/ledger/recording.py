@@ -21,14 +21,15 @@ def begin(state: State, round_: Round, run: Run, reason: str, actor: str) -> Non
     state.runs[run.id] = run
     round_.fresh.add(run.id)
     round_.changes.history.append(
-        HistoryRow(run.id, 1, NEW, run.status.value, reason, actor, run.attempt, run.epoch, "", round_.now, True)
+        HistoryRow(run.id, 1, NEW, run.status._value_, reason, actor, run.attempt, run.epoch, "", round_.now, True)
     )
 
 
 def move(
     round_: Round, run: Run, to: Status, reason: str, *, actor: str = "", worker: str = "", at: datetime | None = None
 ) -> None:
-    """Change a run's status by the table and record it. Raises ProtocolError for a change the table does not have."""
+    """Change a run's status by the table and record it (`_value_`, because `.value` is a Python call: 0.1 us). Raises
+    ProtocolError for a change the table does not have."""
     before = run.status
     if (before, to) not in ALLOWED:
         raise ProtocolError(f"run {run.id}: {before} -> {to} is not in the table of transitions ({reason})")
@@ -37,7 +38,17 @@ def move(
     run.history_seq = seq = run.history_seq + 1
     round_.changes.history.append(
         HistoryRow(
-            run.id, seq, before.value, to.value, reason, actor, run.attempt, run.epoch, worker, at or round_.now, True
+            run.id,
+            seq,
+            before._value_,
+            to._value_,
+            reason,
+            actor,
+            run.attempt,
+            run.epoch,
+            worker,
+            at or round_.now,
+            True,
         )
     )
     if run.id not in round_.fresh:
@@ -105,7 +116,7 @@ def announce(state: State, round_: Round, run: Run, result: Value | None, error:
         return
     message = RunChanged(
         run_id=run.id,
-        status=run.status.value,
+        status=run.status._value_,
         attempt=run.attempt,
         reason=run.reason,
         at=round_.now,
@@ -161,7 +172,7 @@ def ended(round_: Round, run_id: RunId) -> FinalRun | None:
         id=run.id,
         routine=run.routine,
         version=run.version,
-        status=run.status.value,
+        status=run.status._value_,
         attempt=run.attempt,
         finished_at=run.finished_at,
         reply_to=run.reply_to,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from datetime import timedelta
@@ -21,10 +22,12 @@ NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
 MAX_DELAY_MS: Final = 30 * 24 * 3600 * 1000
 MAX_TAGS: Final = 10
 MAX_TAG_LENGTH: Final = 128
+PLAIN: Final = Options()
 INPUT_PREFIXES: Final = ("inputs/", "runs/")
 """Where an input's claim check may point (a relative key; nothing else is followed)."""
 
 
+@functools.lru_cache(maxsize=4096)
 def split_routine(text: str) -> tuple[str, str]:
     """`[project:]name[@version]` as (name, version or ""). Wrong forms come back as ("", reason)."""
     rest = text.rpartition(":")[2]
@@ -52,6 +55,8 @@ def idempotency_row(routine: str, key: str) -> str:
 
 def check_options(options: Options) -> tuple[str, str] | None:
     """(rule, what is wrong), or None if every option is in its range."""
+    if options == PLAIN:
+        return None
     for name, low, high in (
         ("delay_ms", 0, MAX_DELAY_MS),
         ("ttl_ms", 1, MAX_DELAY_MS),
