@@ -14,6 +14,55 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value
+
+__all__ = [
+    "MAX_BODY",
+    "MAX_ITEMS",
+    "PROTOCOL",
+    "Abandon",
+    "Accepted",
+    "Answer",
+    "Ask",
+    "Beat",
+    "Bye",
+    "Call",
+    "CallRow",
+    "Cancel",
+    "CancelRun",
+    "ChildDied",
+    "ClaimCheck",
+    "Command",
+    "Commands",
+    "Deliver",
+    "Delivery",
+    "Directive",
+    "Drain",
+    "Failure",
+    "Fetch",
+    "Finished",
+    "Held",
+    "Hello",
+    "JournalPage",
+    "Mark",
+    "Message",
+    "Offer",
+    "Options",
+    "Ping",
+    "Progress",
+    "Rejected",
+    "Released",
+    "Reply",
+    "Report",
+    "RunChanged",
+    "Start",
+    "Started",
+    "Suspended",
+    "Timer",
+    "Trigger",
+    "Value",
+    "Welcome",
+]
 
 PROTOCOL: Final = 1
 MAX_BODY: Final = 1 << 20
@@ -28,45 +77,6 @@ class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
 
 def _tag(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-class ClaimCheck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What travels instead of a large value: a key relative to the payload store, never a path or an address."""
-
-    key: str
-    size: int
-    sha256: str
-    codec: str = ""
-
-
-Value = bytes | ClaimCheck
-
-
-class Failure(msgspec.Struct, omit_defaults=True, gc=False):
-    """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the
-    exception."""
-
-    type: str
-    message: str
-    traceback: str = ""
-    value: bytes = b""
-    cause: Failure | None = None
-
-
-class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """What a trigger may ask for. None means: as the routine says."""
-
-    delay_ms: int | None = None
-    ttl_ms: int | None = None
-    deadline_ms: int | None = None
-    timeout_ms: int | None = None
-    max_attempts: int | None = None
-    idempotency_key: str = ""
-    queue: str = ""
-    pool: str = ""
-    priority: float = 0.0
-    tags: list[str] = []
-    metadata: dict[str, Any] = {}
 
 
 # ------------------------------------------------------------------------------------------- client -> coordinator
@@ -201,39 +211,12 @@ class Start(Message, tag=_tag):
     previous_span: str = ""  # traceparent of the attempt before, to link to
 
 
-class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
-    """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`. Ordered by `seq`, from 1."""
-
-    seq: int
-    kind: str
-    address: Address
-    at: datetime
-    status: str = ""
-    result: Value | None = None
-    error: Failure | None = None
-    cached: bool = False
-    child_id: RunId = RunId("")
-
-
 class Deliver(Message, tag=_tag):
     """New facts for a workflow the worker holds."""
 
     run_id: RunId
     epoch: int
     deliveries: list[Delivery]
-
-
-class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
-    """One recorded call of a workflow. `asked_seq` is the delivery in whose pump it was asked."""
-
-    address: Address
-    kind: str  # "call" | "timer"
-    name: str
-    digest: str
-    asked_seq: int
-    child_id: RunId = RunId("")
-    place: str = ""
-    closed: bool = False  # canceled or abandoned by the workflow
 
 
 class JournalPage(Message, tag=_tag):
@@ -273,32 +256,6 @@ Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon
 # ------------------------------------------------------------------------------------------- worker -> coordinator
 
 
-class Offer(msgspec.Struct, omit_defaults=True, gc=False):
-    """One routine version a worker can execute, with the policy its author gave it."""
-
-    routine: str
-    version: str
-    kind: str  # "task" | "action" | "workflow"
-    cache: bool = False
-    cache_ttl_ms: int | None = None
-    max_attempts: int = 3
-    timeout_ms: int | None = None
-    retry_first_ms: int = 1000
-    retry_factor: float = 2.0
-    retry_max_ms: int = 60_000
-    on_crash: str = "retry"
-    queue: str = "default"
-    children: str = "cancel"
-
-
-class Held(msgspec.Struct, omit_defaults=True, gc=False):
-    """A run the worker holds: executing, hanging, or ended with the report not yet taken."""
-
-    run_id: RunId
-    epoch: int
-    started: bool = True
-
-
 class Hello(Message, tag=_tag):
     """Opens a session, and opens it again. `probe` is an object the worker wrote to the payload store."""
 
@@ -330,32 +287,6 @@ class Started(Message, tag=_tag):
     run_id: RunId
     epoch: int
     at: datetime
-
-
-class Call(msgspec.Struct, omit_defaults=True, gc=False):
-    """A workflow calls a routine."""
-
-    address: Address
-    routine: str
-    digest: str
-    input: Value
-    child_id: RunId
-    version: str = ""
-    options: Options | None = None
-    cache_key: str = ""
-    place: str = ""  # file:line of the call
-    traceparent: str = ""
-    asked_seq: int = 0  # the delivery in whose pump it was asked
-
-
-class Timer(msgspec.Struct, omit_defaults=True, gc=False):
-    """A workflow waits until `due_at`. The fingerprint is the duration."""
-
-    address: Address
-    digest: str
-    due_at: datetime
-    place: str = ""
-    asked_seq: int = 0
 
 
 class Commands(Message, tag=_tag):
@@ -446,6 +377,3 @@ class Mark(Message, tag=_tag):
 
     term: int
     number: int
-
-
-Report_or_Mark = Report | Mark

@@ -25,13 +25,14 @@ from longshore.core.ledger import (
     commanding,
     delivering,
     explaining,
+    needing,
     placing,
     reporting,
+    restoring,
     sessions,
     starting,
     ticking,
 )
-from longshore.core.ledger.caching import rank_of
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.recording import ended, outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
@@ -54,7 +55,6 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
-from longshore.core.run import WITH_WORKER, Run, Status
 
 Entropy = Callable[[int], bytes]
 
@@ -65,7 +65,7 @@ class Ledger:
 
     def __init__(self, config: LedgerConfig, snapshot: Snapshot, now: datetime) -> None:
         self._state = State(config, snapshot.term)
-        self._restore(snapshot, now)
+        restoring.restore(self._state, snapshot, now)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,16 +81,7 @@ class Ledger:
 
     def needs(self, batch: Sequence[Inbound]) -> Needs:
         """What `receive` must be told about to decide this batch."""
-        needs = Needs()
-        state = self._state
-        for inbound in batch:
-            if inbound.session and inbound.session not in state.sessions:
-                needs.sessions.add(inbound.session)
-            for message in inbound.messages:
-                need = _NEEDS.get(type(message))
-                if need is not None:
-                    need(state, needs, message)
-        return needs
+        return needing.of_batch(self._state, batch)
 
     def receive(self, batch: Sequence[Inbound], facts: Facts, now: datetime, entropy: Entropy) -> Changes:
         """Decide a batch. If it raises, the shell reloads and takes the messages one by one."""
@@ -106,14 +97,7 @@ class Ledger:
 
     def tick_needs(self, now: datetime) -> Needs:
         """What `tick` must be told about."""
-        needs = Needs(suspended_due=True, replies_due=True, cursors=self._state.cursors_open)
-        state = self._state
-        needs.runs.update(state.to_resend[: state.config.group])
-        for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state)):
-            run = state.runs.get(run_id)
-            if run is not None and run.parent_id and run.parent_id not in state.runs:
-                needs.runs.add(run.parent_id)
-        return needs
+        return needing.of_tick(self._state, now)
 
     def tick(self, facts: Facts, now: datetime, entropy: Entropy) -> Changes:
         """Decide what time alone brings about."""
@@ -190,144 +174,8 @@ class Ledger:
         """The sessions, as people see them."""
         return explaining.workers(self._state)
 
-    # ------------------------------------------------------------------------------------------------ restart
-
-    def _restore(self, snapshot: Snapshot, now: datetime) -> None:
-        """Rebuild memory from rows: alarms, lanes, what each session holds."""
-        state = self._state
-        for row in snapshot.workers:
-            session = Session(
-                id=row.session,
-                worker_id=row.worker_id,
-                pool=row.pool,
-                slots=row.slots,
-                taken=row.taken,
-                host=row.host,
-                pid=row.pid,
-                python=row.python,
-                since=row.since,
-                status=row.status,
-                closed=row.status == "CLOSED",
-            )
-            state.sessions[session.id] = session
-            if not session.closed:
-                state.add_offers(session, row.offers)
-        for run in snapshot.runs:
-            self._restore_run(run, now)
-        state.to_resend = list(snapshot.unsent)
-
-    def _restore_run(self, run: Run, now: datetime) -> None:
-        state = self._state
-        state.runs[run.id] = run
-        run.alone = run.crashes >= 2
-        for at, kind in ((run.due_at, "due"), (run.ttl_at, "ttl"), (run.deadline_at, "deadline")):
-            if at is not None:
-                state.wake_at(at, run.id, kind)
-        if run.flow is not None:
-            for at in run.flow.timers.values():
-                state.wake_at(at, run.id, "timer")
-        if run.cancel_at is not None:
-            state.wake_at(run.cancel_at + state.config.cancel_grace, run.id, "grace")
-        if run.status is Status.PENDING_VERSION:
-            state.pending.setdefault(run.routine, {})[run.id] = None
-            if state.is_offered(run):
-                state.releasing.add(run.routine)
-        if run.status is Status.QUEUED or (run.status is Status.CANCELING and not run.session):
-            ahead = run.epoch > 0 or run.status is Status.CANCELING
-            state.enqueue(run, placing.AHEAD if ahead else rank_of(run))
-        if run.status in WITH_WORKER and run.session:
-            self._restore_hold(run, now)
-
-    def _restore_hold(self, run: Run, now: datetime) -> None:
-        state = self._state
-        session = state.sessions.get(run.session)
-        if session is None:
-            session = state.sessions[run.session] = Session(
-                id=run.session, worker_id=run.worker_id, pool="", slots=0, closed=True, status="CLOSED", since=now
-            )
-        placing.hold(state, session, run)
-        if run.status is Status.HANGING:
-            session.starting.discard(run.id)
-        if run.cache_key and run.status is not Status.CANCELING:
-            state.same_key[run.cache_key] = run.id
-        if session.closed:
-            state.orphaned[session.id] = None
-
 
 # ---------------------------------------------------------------------------------------------------- dispatch tables
-
-
-def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
-    if message.run_id and message.run_id not in state.runs:
-        needs.runs.add(message.run_id)
-    if message.cache_key:
-        needs.cache_keys.add(message.cache_key)
-    if message.options.idempotency_key:
-        name, _ = starting.split_routine(message.routine)
-        needs.idempotency_keys.add(starting.idempotency_row(name, message.options.idempotency_key))
-
-
-def _need_run(state: State, needs: Needs, message: Cancel) -> None:
-    _need_with_parent(state, needs, message.run_id)
-
-
-def _need_unreadable(state: State, needs: Needs, message: Unreadable) -> None:
-    for run_id in message.run_ids:
-        _need_with_parent(state, needs, run_id)
-
-
-def _need_with_parent(state: State, needs: Needs, run_id: RunId) -> None:
-    run = state.runs.get(run_id)
-    if run is None:
-        needs.runs.add(run_id)
-    elif run.parent_id and run.parent_id not in state.runs:
-        needs.runs.add(run.parent_id)
-
-
-def _need_ask(state: State, needs: Needs, message: Ask) -> None:
-    needs.runs.update(run_id for run_id in message.run_ids if run_id not in state.runs)
-
-
-def _need_finished(state: State, needs: Needs, message: Finished | Released | Suspended) -> None:
-    run = state.runs.get(message.run_id)
-    if run is None:
-        return
-    if run.parent_id and run.parent_id not in state.runs:
-        needs.runs.add(run.parent_id)
-    for other_id in state.parked.get(run.cache_key, ()) if run.cache_key else ():
-        other = state.runs.get(other_id)
-        if other is not None and other.parent_id and other.parent_id not in state.runs:
-            needs.runs.add(other.parent_id)
-
-
-def _need_commands(state: State, needs: Needs, message: Commands) -> None:
-    run = state.runs.get(message.run_id)
-    if run is None:
-        return
-    needs.cache_keys.update(call.cache_key for call in message.calls if call.cache_key)
-    wanted = set(message.closed)
-    if run.epoch > 1:
-        wanted.update(call.address for call in message.calls)
-        wanted.update(timer.address for timer in message.timers)
-    if wanted:
-        needs.addresses.setdefault(run.id, set()).update(wanted)
-
-
-def _need_returned(state: State, needs: Needs, message: ReplyReturned) -> None:
-    needs.runs.update(message.run_ids)
-
-
-_NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
-    Trigger: _need_trigger,
-    Cancel: _need_run,
-    Ask: _need_ask,
-    Finished: _need_finished,
-    Released: _need_finished,
-    Suspended: _need_finished,
-    Commands: _need_commands,
-    ReplyReturned: _need_returned,
-    Unreadable: _need_unreadable,
-}
 
 
 def _ask(state: State, round_: Round, message: Ask, actor: str) -> None:

@@ -1,0 +1,111 @@
+"""What the ledger must be told before it can decide: a look at each message, and at what is due, without changing
+anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
+from longshore.core.ids import RunId
+from longshore.core.ledger import starting, ticking
+from longshore.core.ledger.state import State
+from longshore.core.message import Ask, Cancel, Commands, Finished, Released, Suspended, Trigger
+
+
+def of_batch(state: State, batch: Sequence[Inbound]) -> Needs:
+    """What a batch needs."""
+    needs = Needs()
+    for inbound in batch:
+        if inbound.session and inbound.session not in state.sessions:
+            needs.sessions.add(inbound.session)
+        for message in inbound.messages:
+            need = NEEDS.get(type(message))
+            if need is not None:
+                need(state, needs, message)
+    return needs
+
+
+def of_tick(state: State, now: datetime) -> Needs:
+    """What a tick needs."""
+    needs = Needs(suspended_due=True, replies_due=True, cursors=state.cursors_open)
+    needs.runs.update(state.to_resend[: state.config.group])
+    for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state)):
+        run = state.runs.get(run_id)
+        if run is not None and run.parent_id and run.parent_id not in state.runs:
+            needs.runs.add(run.parent_id)
+    return needs
+
+
+def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
+    if message.run_id and message.run_id not in state.runs:
+        needs.runs.add(message.run_id)
+    if message.cache_key:
+        needs.cache_keys.add(message.cache_key)
+    if message.options.idempotency_key:
+        name, _ = starting.split_routine(message.routine)
+        needs.idempotency_keys.add(starting.idempotency_row(name, message.options.idempotency_key))
+
+
+def _need_run(state: State, needs: Needs, message: Cancel) -> None:
+    _need_with_parent(state, needs, message.run_id)
+
+
+def _need_unreadable(state: State, needs: Needs, message: Unreadable) -> None:
+    for run_id in message.run_ids:
+        _need_with_parent(state, needs, run_id)
+
+
+def _need_with_parent(state: State, needs: Needs, run_id: RunId) -> None:
+    run = state.runs.get(run_id)
+    if run is None:
+        needs.runs.add(run_id)
+    elif run.parent_id and run.parent_id not in state.runs:
+        needs.runs.add(run.parent_id)
+
+
+def _need_ask(state: State, needs: Needs, message: Ask) -> None:
+    needs.runs.update(run_id for run_id in message.run_ids if run_id not in state.runs)
+
+
+def _need_finished(state: State, needs: Needs, message: Finished | Released | Suspended) -> None:
+    run = state.runs.get(message.run_id)
+    if run is None:
+        return
+    if run.parent_id and run.parent_id not in state.runs:
+        needs.runs.add(run.parent_id)
+    for other_id in state.parked.get(run.cache_key, ()) if run.cache_key else ():
+        other = state.runs.get(other_id)
+        if other is not None and other.parent_id and other.parent_id not in state.runs:
+            needs.runs.add(other.parent_id)
+
+
+def _need_commands(state: State, needs: Needs, message: Commands) -> None:
+    run = state.runs.get(message.run_id)
+    if run is None:
+        return
+    needs.cache_keys.update(call.cache_key for call in message.calls if call.cache_key)
+    wanted = set(message.closed)
+    if run.epoch > 1:
+        wanted.update(call.address for call in message.calls)
+        wanted.update(timer.address for timer in message.timers)
+    if wanted:
+        needs.addresses.setdefault(run.id, set()).update(wanted)
+
+
+def _need_returned(state: State, needs: Needs, message: ReplyReturned) -> None:
+    needs.runs.update(message.run_ids)
+
+
+NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
+    Trigger: _need_trigger,
+    Cancel: _need_run,
+    Ask: _need_ask,
+    Finished: _need_finished,
+    Released: _need_finished,
+    Suspended: _need_finished,
+    Commands: _need_commands,
+    ReplyReturned: _need_returned,
+    Unreadable: _need_unreadable,
+}

@@ -1,0 +1,132 @@
+"""The parts that messages are made of: values and claim checks, failures, options, offers, the rows of a journal.
+
+`*_ms` are milliseconds; `*_at` are aware UTC datetimes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from longshore.core.ids import Address, RunId
+
+
+class ClaimCheck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What travels instead of a large value: a key relative to the payload store, never a path or an address."""
+
+    key: str
+    size: int
+    sha256: str
+    codec: str = ""
+
+
+Value = bytes | ClaimCheck
+"""A value as it travels: its own bytes, or a claim check."""
+
+
+class Failure(msgspec.Struct, omit_defaults=True, gc=False):
+    """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the
+    exception."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    value: bytes = b""
+    cause: Failure | None = None
+
+
+class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """What a trigger may ask for. None means: as the routine says."""
+
+    delay_ms: int | None = None
+    ttl_ms: int | None = None
+    deadline_ms: int | None = None
+    timeout_ms: int | None = None
+    max_attempts: int | None = None
+    idempotency_key: str = ""
+    queue: str = ""
+    pool: str = ""
+    priority: float = 0.0
+    tags: list[str] = []
+    metadata: dict[str, Any] = {}
+
+
+class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
+    """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`. Ordered by `seq`, from 1."""
+
+    seq: int
+    kind: str
+    address: Address
+    at: datetime
+    status: str = ""
+    result: Value | None = None
+    error: Failure | None = None
+    cached: bool = False
+    child_id: RunId = RunId("")
+
+
+class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """One recorded call of a workflow. `asked_seq` is the delivery in whose pump it was asked."""
+
+    address: Address
+    kind: str  # "call" | "timer"
+    name: str
+    digest: str
+    asked_seq: int
+    child_id: RunId = RunId("")
+    place: str = ""
+    closed: bool = False  # canceled or abandoned by the workflow
+
+
+class Offer(msgspec.Struct, omit_defaults=True, gc=False):
+    """One routine version a worker can execute, with the policy its author gave it."""
+
+    routine: str
+    version: str
+    kind: str  # "task" | "action" | "workflow"
+    cache: bool = False
+    cache_ttl_ms: int | None = None
+    max_attempts: int = 3
+    timeout_ms: int | None = None
+    retry_first_ms: int = 1000
+    retry_factor: float = 2.0
+    retry_max_ms: int = 60_000
+    on_crash: str = "retry"
+    queue: str = "default"
+    children: str = "cancel"
+
+
+class Held(msgspec.Struct, omit_defaults=True, gc=False):
+    """A run the worker holds: executing, hanging, or ended with the report not yet taken."""
+
+    run_id: RunId
+    epoch: int
+    started: bool = True
+
+
+class Call(msgspec.Struct, omit_defaults=True, gc=False):
+    """A workflow calls a routine."""
+
+    address: Address
+    routine: str
+    digest: str
+    input: Value
+    child_id: RunId
+    version: str = ""
+    options: Options | None = None
+    cache_key: str = ""
+    place: str = ""  # file:line of the call
+    traceparent: str = ""
+    asked_seq: int = 0  # the delivery in whose pump it was asked
+
+
+class Timer(msgspec.Struct, omit_defaults=True, gc=False):
+    """A workflow waits until `due_at`. The fingerprint is the duration."""
+
+    address: Address
+    digest: str
+    due_at: datetime
+    place: str = ""
+    asked_seq: int = 0
