@@ -54,6 +54,7 @@ __all__ = [
     "Released",
     "Reply",
     "Report",
+    "Report_or_Mark",
     "RunChanged",
     "Start",
     "Started",
@@ -377,3 +378,6 @@ class Mark(Message, tag=_tag):
 
     term: int
     number: int
+
+
+Report_or_Mark = Report | Mark
