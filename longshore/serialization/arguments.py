@@ -64,7 +64,7 @@ class _Plan:
 
 
 class Signature:
-    """What a function may be called with. Annotations are read on the first `bind`, when forward references are there."""
+    """What a function may be called with. Annotations are read on first `bind`, when forward references are there."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgpack
 
 from longshore.serialization import arrays, leaves, wire
-from longshore.serialization.codec import MODEL
 from longshore.serialization.packing import SCALARS, Packing, borrow, give_back, too_deep
+from longshore.serialization.registry import MODEL
 
 _PREFIX: Final = b"longshore digest 1\0"
 _SHORT: Final = 64

@@ -12,8 +12,8 @@ import msgpack
 
 from longshore.core.errors import EncodingError
 from longshore.serialization import leaves, wire
-from longshore.serialization.codec import codec
 from longshore.serialization.parts import Parts
+from longshore.serialization.registry import codec
 
 Buffer = bytes | bytearray | memoryview
 

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 
 from longshore.core.errors import DecodeError, EncodingError
 from longshore.serialization import leaves, wire
-from longshore.serialization.codec import codec
 from longshore.serialization.packing import HEAVY, SCALARS, Buffer, Packing, too_deep
+from longshore.serialization.registry import codec
 
 _RECORD: Final = struct.Struct(">ccQI")
 """kind, tag, length or count, length of the head."""

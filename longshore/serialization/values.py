@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from longshore.core.errors import DecodeError, EncodingError
 from longshore.serialization import wire
-from longshore.serialization.codec import codec
 from longshore.serialization.packing import HEAVY, Buffer, borrow, give_back
 from longshore.serialization.records import ByteReader, StreamSource, ViewSource, read_value, write_records
+from longshore.serialization.registry import codec
 
 _HELD: Final = 16 << 20
 """Packed pieces up to this many bytes are kept; a larger value is packed again each time it is sent."""
