@@ -1,0 +1,71 @@
+"""One worker process: `python -m longshore.assembly.child`, started by a supervisor with the words of `Crew.command`.
+
+The settings come through the environment, the session's id too. Exit status: 0 asked to leave, 1 failed, 2 the routines or the
+settings are wrong, so that starting again would change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from longshore.assembly.crew import Crew
+from longshore.assembly.parts import cargo, new_loop
+from longshore.assembly.places import broker_in_force
+from longshore.broker import connect
+from longshore.core.envelope import Names
+from longshore.core.errors import LongshoreError, UsageError
+from longshore.core.ids import SessionId
+from longshore.routines.catalog import Catalog, collect
+from longshore.settings import Settings, load
+from longshore.telemetry import setup, setup_logging
+from longshore.worker import Worker, WorkerConfig
+from longshore.worker.config import SESSION_VARIABLE, new_session
+
+_log = logging.getLogger("longshore.worker")
+
+
+def main(words: list[str]) -> int:
+    """Work until told to leave; gives the exit status."""
+    crew = Crew.from_words(words)
+    setup_logging(crew.log_json, crew.log_level)
+    try:
+        settings = load()
+        catalog = collect(crew.modules)
+        if not len(catalog):
+            raise UsageError(f"no routines in {', '.join(crew.modules)}: declare one with @define.task")
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(_work(settings, crew, catalog))
+    except UsageError as error:
+        _log.error("%s", error)
+        return 2
+    except LongshoreError as error:
+        _log.error("%s: %s", type(error).__name__, error)
+        return 1
+
+
+async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
+    names = Names(settings.namespace)
+    session = SessionId(os.environ.get(SESSION_VARIABLE, "")) or new_session()
+    config = WorkerConfig(
+        pool=crew.pool, slots=crew.slots, project=settings.project, heartbeat=settings.heartbeat, session=session
+    )
+    telemetry = setup("longshore-worker", session[:8])
+    worker = Worker(connect(broker_in_force(settings), names), names, catalog, cargo(settings), telemetry, config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.drain)
+    try:
+        ended = await worker.run()
+    finally:
+        await asyncio.to_thread(telemetry.close)
+    if ended.code:
+        _log.error("worker %s ended: %s", worker.worker_id, ended.reason)
+    return ended.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+"""Single parts made from the settings. It starts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from longshore.payloads import Cargo, PayloadStore, open_store
+from longshore.settings import Settings
+
+
+def payload_store(settings: Settings) -> PayloadStore:
+    """The payload store that the settings name; nothing is touched yet."""
+    secret = settings.s3_secret_access_key
+    return open_store(
+        settings.payload_url,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=secret.get_secret_value() if secret else None,
+        addressing_style=settings.s3_addressing_style,
+    )
+
+
+def cargo(settings: Settings) -> Cargo:
+    """Values on their way through that store."""
+    return Cargo(payload_store(settings), settings.payload_inline_limit)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's event loop where it is installed, else asyncio's."""
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

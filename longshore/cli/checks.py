@@ -1,0 +1,169 @@
+"""The doctor's checks: each looks at one thing of the world as it is now and says what to do when it is wrong.
+
+They repair nothing. What they write (a probe object, a message to themselves) they take away again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from longshore.assembly.places import (
+    FOLDER,
+    answers,
+    broker_in_force,
+    folders,
+    is_local,
+    ledger_file,
+    socket_path,
+)
+from longshore.core.errors import LongshoreError, UnavailableError
+
+if TYPE_CHECKING:
+    from longshore.client import Client
+    from longshore.settings import Settings
+
+State = Literal["ok", "warn", "fail"]
+
+PATIENCE: Final = 5.0
+"""Seconds each part of the world has for its answer."""
+CLOCK_OFF: Final = timedelta(seconds=1)
+ENOUGH_DISK: Final = 1 << 30
+LITTLE_DISK: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found. `advice` says what to do next; empty when there is nothing to do."""
+
+    check: str
+    state: State
+    text: str
+    advice: str = ""
+
+
+def check_address(url: str) -> Finding:
+    """Whether something listens at the broker's address."""
+    if is_local(url):
+        path = socket_path(url)
+        if answers(path):
+            return Finding("broker", "ok", f"a local bus answers at {path}")
+        return Finding("broker", "fail", f"nothing answers at {path}", "start `longshore dev MODULE` in this folder")
+    parts = urlsplit(url)
+    host, port = parts.hostname or "localhost", parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    advice = "start RabbitMQ there, or set LONGSHORE_BROKER_URL; without RabbitMQ: `longshore dev MODULE`"
+    try:
+        with socket.create_connection((host, port), timeout=PATIENCE):
+            return Finding("broker", "ok", f"{host}:{port} takes connections")
+    except ConnectionRefusedError:
+        return Finding("broker", "fail", f"nothing listens at {host}:{port}", advice)
+    except socket.gaierror:
+        return Finding("broker", "fail", f"the host {host!r} is not known", "correct the host in LONGSHORE_BROKER_URL")
+    except OSError as error:
+        return Finding("broker", "fail", f"{host}:{port} does not answer ({error})", advice)
+
+
+def check_free_disk(settings: Settings, *, enough: int = ENOUGH_DISK, little: int = LITTLE_DISK) -> Finding:
+    """Whether the ledger has room to grow."""
+    path = ledger_file(settings)
+    if path is None:
+        return Finding("disk", "ok", "the ledger is not on this machine")
+    folder = _existing(path.absolute().parent)
+    free = shutil.disk_usage(folder).free
+    text = f"{free / (1 << 20):,.0f} MiB free in {folder}"
+    if free < little:
+        return Finding("disk", "fail", text, "make room: a full disk stops the coordinator (nothing is lost)")
+    if free < enough:
+        return Finding("disk", "warn", text, "make room before the ledger needs it")
+    return Finding("disk", "ok", text)
+
+
+def check_storage(settings: Settings) -> Finding:
+    """Whether a payload can be written, read back unchanged, and deleted."""
+    from longshore.assembly.parts import payload_store
+    from longshore.payloads import read_probe, write_probe
+
+    where = settings.payload_url
+    try:
+        store = payload_store(settings)
+        probe = write_probe(store, f"doctor-{secrets.token_hex(8)}")
+    except LongshoreError as error:
+        return Finding("storage", "fail", f"{where}: an object cannot be written: {error}", _storage_advice(settings))
+    try:
+        read_probe(store, probe)
+        store.delete(probe.key)
+    except LongshoreError as error:
+        return Finding("storage", "fail", f"{where}: written, but not read back: {error}", _storage_advice(settings))
+    if store.exists(probe.key):
+        advice = "allow this user to delete objects: nothing is ever cleaned up otherwise"
+        return Finding("storage", "warn", f"{where}: written and read, but not deleted", advice)
+    return Finding("storage", "ok", f"{where}: an object was written, read back and deleted")
+
+
+def _storage_advice(settings: Settings) -> str:
+    if settings.payload_url.startswith("file:"):
+        return "make the folder writable for this user, or set LONGSHORE_PAYLOAD_URL"
+    return (
+        "check that the bucket exists and LONGSHORE_PAYLOAD_URL, LONGSHORE_S3_ENDPOINT_URL, LONGSHORE_S3_ACCESS_KEY_ID, "
+        "LONGSHORE_S3_SECRET_ACCESS_KEY, LONGSHORE_S3_ADDRESSING_STYLE"
+    )
+
+
+def check_folders(settings: Settings) -> Finding:
+    """Whether the folders can be written, and are closed to other users."""
+    for field, folder in folders(settings):
+        variable = f"LONGSHORE_{field.upper()}"
+        there = _existing(folder.absolute())
+        if problem := _cannot_write(there):
+            advice = f"make it writable for this user (`ls -ld {there}`), or set {variable}"
+            return Finding("folders", "fail", f"{there} cannot be written ({problem})", advice)
+    if FOLDER.is_dir():
+        mode = stat.S_IMODE(FOLDER.stat().st_mode)
+        if mode & 0o022:
+            advice = f"`chmod 700 {FOLDER}`: who writes there can order runs and change results"
+            return Finding("folders", "fail", f"{FOLDER} can be written by other users (mode {mode:03o})", advice)
+        if mode & 0o055:
+            return Finding(
+                "folders", "warn", f"{FOLDER} can be read by other users (mode {mode:03o})", f"`chmod 700 {FOLDER}`"
+            )
+    return Finding("folders", "ok", "can be written, closed to others")
+
+
+def check_socket(url: str) -> Finding:
+    """Whether the local bus's socket belongs to this user alone."""
+    path = socket_path(url)
+    facts = path.lstat()
+    mode = stat.S_IMODE(facts.st_mode)
+    if not stat.S_ISSOCK(facts.st_mode):
+        return Finding("socket", "fail", f"{path} is not a socket", f"remove {path}, then start `longshore dev MODULE`")
+    if mode & 0o077:
+        advice = f"`chmod 600 {path}`: who can connect can order runs"
+        return Finding("socket", "fail", f"{path} is open to other users (mode {mode:03o})", advice)
+    return Finding("socket", "ok", f"{path} belongs to this user alone")
+
+
+def _cannot_write(folder: Path) -> str:
+    """Why nothing can be written there, found by writing; empty if it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder

@@ -1,0 +1,50 @@
+"""What the client gave, as plain fields: the names are API.md's. Pure; nothing is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from longshore.cli.screen import seconds
+
+
+def as_fields(thing: Any) -> dict[str, Any]:
+    """The named fields of a row, whatever holds them."""
+    if isinstance(thing, Mapping):
+        return dict(thing)
+    fields: dict[str, Any] = msgspec.structs.asdict(thing) if isinstance(thing, msgspec.Struct) else vars(thing)
+    return fields
+
+
+def time_of(value: Any) -> datetime | None:
+    """A time, given as such or as RFC 3339 text."""
+    if not value:
+        return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    at: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return at
+
+
+def routine_id(run: Mapping[str, Any]) -> str:
+    """`name@version`, or the name alone where no version is known yet."""
+    return f"{run['routine']}@{run['version']}" if run.get("version") else str(run["routine"])
+
+
+def took(run: Mapping[str, Any]) -> str:
+    """From creation to end, in words; empty before the end."""
+    begin, end = time_of(run.get("created_at")), time_of(run.get("finished_at"))
+    return seconds((end - begin).total_seconds()) if begin and end else ""
+
+
+def why_text(why: Any) -> str:
+    """The reason a run waits, on one line."""
+    if not why or isinstance(why, str):
+        return why or ""
+    facts = as_fields(why)
+    holders = [str(holder) for holder in facts.get("holders") or []]
+    more = f" ({', '.join(holders[:3])}{', …' if len(holders) > 3 else ''})" if holders else ""
+    return f"{facts.get('text') or facts.get('kind')}{more}"

@@ -1,0 +1,81 @@
+"""`longshore workers ...` and `longshore dead ...`: who works, and what nobody could read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longshore.cli.fields import as_fields, time_of
+from longshore.cli.options import LONGEST_LIST, AsJson
+
+if TYPE_CHECKING:
+    from longshore.cli.screen import Screen
+
+workers = typer.Typer(help="Look at the workers.", no_args_is_help=True)
+dead = typer.Typer(help="Look at messages nobody could read or decide.", no_args_is_help=True)
+
+
+def _screen(as_json: bool) -> Screen:
+    from longshore.cli.screen import Screen
+
+    return Screen(as_json=as_json)
+
+
+@workers.command("list")
+def list_workers(as_json: AsJson = False) -> None:
+    """The workers, what they hold and what they offer."""
+    asyncio.run(_workers(_screen(as_json)))
+
+
+async def _workers(screen: Screen) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        found = [as_fields(worker) for worker in await client.workers()]
+    if screen.as_json:
+        for worker in found:
+            screen.line(worker)
+        return
+    if not found:
+        screen.remark("no workers: start one with `longshore worker MODULE`")
+        return
+    rows = [
+        [
+            worker["worker_id"],
+            worker["status"],
+            worker["pool"],
+            f"{worker['free_slots']}/{worker['slots']}",
+            len(worker["held"]),
+            time_of(worker.get("since")),
+            worker["offers"],
+        ]
+        for worker in found
+    ]
+    screen.table(["WORKER", "STATUS", "POOL", "FREE#", "HELD#", "SINCE", "OFFERS"], rows)
+
+
+@dead.command("list")
+def list_dead(
+    limit: Annotated[int, typer.Option(min=1, max=LONGEST_LIST, help="At most so many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest dead letters and their reasons."""
+    asyncio.run(_dead(_screen(as_json), limit))
+
+
+async def _dead(screen: Screen, limit: int) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        letters = [as_fields(letter) for letter in await client.dead(limit=limit)]
+    if screen.as_json:
+        for letter in letters:
+            screen.line(letter)
+        return
+    if not letters:
+        screen.remark("no dead letters")
+        return
+    rows = [[item["id"], time_of(item["at"]), item["source"], item["size"], item["reason"]] for item in letters]
+    screen.table(["ID#", "AT", "FROM", "BYTES#", "REASON"], rows)

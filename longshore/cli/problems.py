@@ -1,0 +1,109 @@
+"""What to say when something went wrong: one line, and what to do next. Pure: it prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from longshore.core.errors import (
+    BrokerUnavailableError,
+    LongshoreError,
+    NotYetAccepted,
+    PayloadCorrupt,
+    PayloadUnavailable,
+    Rejected,
+    RunError,
+    SettingsError,
+    StoreUnavailableError,
+    UnavailableError,
+    UsageError,
+)
+
+FAILED: Final = 1
+USAGE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as a person reads it. `status` is the exit status."""
+
+    kind: str
+    text: str
+    advice: str = ""
+    status: int = FAILED
+    run_id: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program: `{"error": {...}}`."""
+        fields = {"type": self.kind, "message": self.text, "advice": self.advice, "run_id": self.run_id}
+        return {"error": {name: value for name, value in fields.items() if value}}
+
+
+class StoppedWaiting(LongshoreError):
+    """Ctrl-C while waiting for a run, which goes on."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__("stopped waiting; the run goes on")
+        self.run_id = run_id
+
+
+_ADVICE: Final[tuple[tuple[type[LongshoreError], str], ...]] = (
+    (
+        BrokerUnavailableError,
+        "start `longshore dev MODULE` in this folder, or set LONGSHORE_BROKER_URL; `longshore doctor` looks closer",
+    ),
+    (StoreUnavailableError, "check LONGSHORE_STORE_URL and the disk; `longshore doctor` looks closer"),
+    (PayloadUnavailable, "check LONGSHORE_PAYLOAD_URL; `longshore doctor` looks closer"),
+    (PayloadCorrupt, "client, coordinator and workers must share one LONGSHORE_PAYLOAD_URL; rerun what made the value"),
+    (SettingsError, "correct the variable, or the same name in longshore.toml"),
+)
+
+
+def explain(error: BaseException) -> Problem | None:
+    """What to say about an error; None for one that nobody expected (a defect: its traceback is the best text)."""
+    match error:
+        case KeyboardInterrupt():
+            return Problem("Interrupted", "interrupted", status=FAILED)
+        case StoppedWaiting(run_id=run_id):
+            advice = f"`longshore runs watch {run_id}` waits again, `longshore runs cancel {run_id}` ends it"
+            return Problem("Interrupted", str(error), advice, run_id=run_id)
+        case NotYetAccepted():
+            return _not_yet_accepted(error)
+        case RunError():
+            return _run_error(error)
+        case TimeoutError():
+            return Problem("TimeoutError", _first_line(error) or "the wait is over; the run goes on")
+        case Rejected():
+            return Problem("Rejected", _first_line(error), run_id=error.run_id)
+        case LongshoreError():
+            return _of_the_tree(error)
+        case OSError():
+            return Problem(type(error).__name__, _first_line(error))
+    return None
+
+
+def _of_the_tree(error: LongshoreError) -> Problem:
+    advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "")
+    text = _first_line(error)
+    rest = "\n".join(str(error).strip().splitlines()[1:]).strip()
+    status = USAGE if isinstance(error, UsageError) else FAILED
+    run_id = getattr(error, "run_id", "") if isinstance(error, UnavailableError) else ""
+    return Problem(type(error).__name__, text, rest or advice, status, run_id)
+
+
+def _not_yet_accepted(error: NotYetAccepted) -> Problem:
+    run_id = getattr(error.run, "id", "")
+    advice = "start `longshore coordinator` (or `longshore dev MODULE`)"
+    if run_id:
+        advice += f"; the trigger waits in the broker: `longshore runs watch {run_id}`"
+    return Problem("NotYetAccepted", _first_line(error), advice, run_id=run_id)
+
+
+def _run_error(error: RunError) -> Problem:
+    advice = f"`longshore runs show {error.run_id}` shows the error, `longshore runs history {error.run_id}` the way"
+    return Problem(type(error).__name__, _first_line(error), advice, run_id=error.run_id)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,232 @@
+"""`longshore runs ...`: look at runs, follow them, cancel them. Everything shown comes from the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
+from longshore.cli.options import LONGEST_LIST, AsJson, RunId
+from longshore.cli.screen import seconds
+from longshore.cli.tree import show_tree
+from longshore.cli.waiting import watch_to_the_end
+
+if TYPE_CHECKING:
+    from longshore.cli.screen import Screen
+
+app = typer.Typer(help="Look at runs, follow them, cancel them.", no_args_is_help=True)
+
+
+def _screen(as_json: bool) -> Screen:
+    from longshore.cli.screen import Screen
+
+    return Screen(as_json=as_json)
+
+
+@app.command("list")
+def list_runs(
+    status: Annotated[str | None, typer.Option(help="Only runs with this status, e.g. QUEUED.")] = None,
+    routine: Annotated[str | None, typer.Option(help="Only runs of this routine.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LONGEST_LIST, help="At most so many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest runs."""
+    asyncio.run(_list(_screen(as_json), status, routine, tag, limit))
+
+
+async def _list(screen: Screen, status: str | None, routine: str | None, tag: str | None, limit: int) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        runs = await client.runs(status=status and status.upper(), routine=routine, tag=tag, limit=limit)
+    if screen.as_json:
+        for run in runs:
+            screen.line(run)
+        return
+    if not runs:
+        screen.remark("no runs" + (" that fit" if status or routine or tag else " yet: `longshore trigger ROUTINE`"))
+        return
+    columns = ["RUN", "ROUTINE", "STATUS", "ATTEMPT#", "CREATED", "TOOK#", "WHY / TAGS"]
+    screen.table(columns, [_row(run) for run in runs])
+
+
+def _row(run: Any) -> list[Any]:
+    run = as_fields(run)
+    remark = why_text(run.get("why_waiting")) or ", ".join(run.get("tags") or [])
+    status = f"{run['status']} (cached)" if run.get("cached") else run["status"]
+    return [run["run_id"], routine_id(run), status, run["attempt"], time_of(run["created_at"]), took(run), remark]
+
+
+@app.command()
+def show(run_id: RunId, as_json: AsJson = False) -> None:
+    """One run: where it stands, since when, its result or error."""
+    asyncio.run(_show(_screen(as_json), run_id))
+
+
+async def _show(screen: Screen, run_id: str) -> None:
+    from longshore.cli.screen import to_json
+    from longshore.client import Client
+
+    async with Client() as client:
+        run = client.handle(run_id)
+        info = as_fields(await run.info())
+        if info["status"] == "COMPLETED":
+            info["result"] = await run.result()
+    if screen.as_json:
+        screen.document(info)
+        return
+    error = info.get("error") or {}
+    screen.facts(
+        [
+            ("run", info["run_id"]),
+            ("routine", routine_id(info)),
+            ("status", info["status"]),
+            ("cached", info.get("cached")),
+            ("waits for", why_text(info.get("why_waiting"))),
+            ("queue", info.get("queue")),
+            ("attempt", info["attempt"]),
+            ("crashes", info.get("crashes")),
+            ("tags", info.get("tags")),
+            ("metadata", info.get("metadata")),
+            ("parent", info.get("parent_id")),
+            ("root", info.get("root_id") if info.get("root_id") != run_id else ""),
+            ("worker", info.get("worker_id")),
+            ("created", time_of(info["created_at"])),
+            ("started", time_of(info.get("started_at"))),
+            ("finished", time_of(info.get("finished_at"))),
+            ("took", took(info)),
+            ("result", to_json(info["result"]) if "result" in info else None),
+            ("error", f"{error.get('type')}: {error.get('message')}" if error else None),
+            ("traceback", error.get("traceback")),
+        ]
+    )
+
+
+@app.command()
+def history(run_id: RunId, as_json: AsJson = False) -> None:
+    """Every change of status, and why."""
+    asyncio.run(_history(_screen(as_json), run_id))
+
+
+async def _history(screen: Screen, run_id: str) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        rows = [as_fields(row) for row in await client.handle(run_id).history()]
+    if screen.as_json:
+        for row in rows:
+            screen.line(row)
+        return
+    start = time_of(rows[0]["at"]) if rows else None
+    columns = ["#", "AFTER#", "FROM", "TO", "ATTEMPT#", "EPOCH#", "WORKER", "REASON"]
+    screen.table(columns, [_change(row, start) for row in rows])
+
+
+def _change(row: dict[str, Any], start: datetime | None) -> list[Any]:
+    at = time_of(row["at"])
+    after = seconds((at - start).total_seconds()) if at and start else ""
+    reason = row["reason"] if row.get("valid", True) else f"refused: {row['reason']}"
+    worker = row.get("worker_id") or ""
+    return [row["seq"], after, row["from_status"], row["to_status"], row["attempt"], row["epoch"], worker, reason]
+
+
+@app.command()
+def tree(
+    run_id: RunId,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Draw at most so many children of each run, the longest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The run and its sub-routines: where the time went, what was offloaded, what came from the cache."""
+    asyncio.run(_tree(_screen(as_json), run_id, limit))
+
+
+async def _tree(screen: Screen, run_id: str, limit: int | None) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        rows = [as_fields(row) for row in await client.handle(run_id).tree()]
+    if screen.as_json:
+        screen.document(rows)
+        return
+    show_tree(screen, rows, limit=limit, now=datetime.now(UTC))
+
+
+@app.command()
+def why(run_id: RunId, as_json: AsJson = False) -> None:
+    """Why the run waits, and for whom."""
+    asyncio.run(_why(_screen(as_json), run_id))
+
+
+async def _why(screen: Screen, run_id: str) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        run = client.handle(run_id)
+        reason = await run.why_waiting()
+        status = await run.status()
+    if screen.as_json:
+        screen.document(as_fields(reason) if reason else None)
+        return
+    if not reason:
+        screen.text(f"it does not wait: {status}")
+        return
+    facts = as_fields(reason)
+    screen.facts(
+        [
+            ("status", status),
+            ("waits for", facts.get("kind")),
+            ("", facts.get("text")),
+            ("holders", facts.get("holders")),
+            ("position", facts.get("position")),
+            ("since", time_of(facts.get("since"))),
+            ("next at", time_of(facts.get("next_at"))),
+        ]
+    )
+
+
+@app.command()
+def watch(
+    run_id: RunId,
+    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="Stop watching after this.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Follow a run to its end: each change as it comes. The exit status is 0 when it completed."""
+    return asyncio.run(_watch(_screen(as_json), run_id, timeout))
+
+
+async def _watch(screen: Screen, run_id: str, timeout: str | None) -> int:
+    from longshore.client import Client
+    from longshore.core.durations import duration
+
+    patience = None if timeout is None else duration(timeout).total_seconds()
+    async with Client() as client:
+        return await watch_to_the_end(screen, client.handle(run_id), patience=patience)
+
+
+@app.command()
+def cancel(
+    run_id: RunId,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a run and, by its routine's policy, its children."""
+    asyncio.run(_cancel(_screen(as_json), run_id, reason))
+
+
+async def _cancel(screen: Screen, run_id: str, reason: str) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        run = client.handle(run_id)
+        await run.cancel(reason=reason)
+        status = await run.status()
+    if screen.as_json:
+        screen.document({"run_id": run_id, "status": status})
+        return
+    screen.text(status)

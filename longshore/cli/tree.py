@@ -1,0 +1,154 @@
+"""A run and its sub-routines drawn as a tree with bars: where the time went, without any tracing backend.
+
+Pure but for `show_tree`, which puts the drawing on a screen; it asks nobody for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from longshore.cli.fields import routine_id, time_of
+from longshore.cli.screen import Screen, seconds, size
+
+Row = Mapping[str, Any]
+
+QUEUED: Final = "░"
+EXECUTING: Final = "█"
+NOTHING: Final = "·"
+
+
+def show_tree(screen: Screen, rows: Sequence[Row], *, now: datetime, limit: int | None = None) -> None:
+    """The drawing on a screen, with a line that says how to read it."""
+    lines = draw(rows, now, limit=limit)
+    cells = [[line.branch + line.name, line.status, line.bar, line.times, line.marks] for line in lines]
+    screen.table(["RUN", "STATUS", "TIME", "QUEUED + RUNNING", ""], cells)
+    screen.remark(f"{QUEUED} without a worker   {EXECUTING} with one (a workflow: its whole life)")
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of the drawing. `bar` is as wide as asked; `times` says queued and executing in words."""
+
+    branch: str
+    name: str
+    status: str
+    bar: str
+    times: str
+    marks: str = ""
+
+
+@dataclass(slots=True)
+class _Node:
+    row: Row
+    children: list[_Node] = field(default_factory=list)
+
+
+def draw(rows: Sequence[Row], now: datetime, *, width: int = 32, limit: int | None = None) -> list[Line]:
+    """The tree of the rows, root first.
+
+    `░` is time without a worker (queued, delayed, between attempts), `█` time with one, `·` nothing yet or no more.
+    With `limit`, only that many children of each parent are drawn, the longest, and a line says what was left out.
+    """
+    roots = _plant([_with_times(row) for row in rows])
+    if not roots:
+        return []
+    begin = min(root.row["created_at"] for root in roots)
+    end = max((_end(_with_times(row), now) for row in rows), default=now)
+    scale = _Scale(begin, max((end - begin).total_seconds(), 1e-6), width, now)
+    lines: list[Line] = []
+    for root in roots:
+        lines += _branch(root, "", "", scale, limit)
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    begin: datetime
+    span: float
+    width: int
+    now: datetime
+
+    def column(self, at: datetime) -> int:
+        return max(0, min(self.width, round((at - self.begin).total_seconds() / self.span * self.width)))
+
+
+def _with_times(row: Row) -> Row:
+    times = {name: time_of(row.get(name)) for name in ("created_at", "started_at", "finished_at")}
+    return {**row, **times}
+
+
+def _plant(rows: Sequence[Row]) -> list[_Node]:
+    nodes = {row["run_id"]: _Node(row) for row in rows}
+    roots = []
+    for row in rows:
+        parent = nodes.get(row.get("parent_id") or "")
+        (parent.children if parent else roots).append(nodes[row["run_id"]])
+    for node in nodes.values():
+        node.children.sort(key=lambda child: (child.row["created_at"], child.row["run_id"]))
+    return roots
+
+
+def _branch(node: _Node, head: str, tail: str, scale: _Scale, limit: int | None) -> Iterator[Line]:
+    yield _line(node.row, head, scale)
+    shown, left_out = _chosen(node.children, scale.now, limit)
+    for position, child in enumerate(shown):
+        last = position == len(shown) - 1 and not left_out
+        yield from _branch(child, tail + ("└─ " if last else "├─ "), tail + ("   " if last else "│  "), scale, limit)
+    if left_out:
+        yield Line(tail + "└─ ", f"… and {len(left_out)} shorter", _counted(left_out), NOTHING * scale.width, "")
+
+
+def _chosen(children: list[_Node], now: datetime, limit: int | None) -> tuple[list[_Node], list[_Node]]:
+    if limit is None or len(children) <= limit + 1:
+        return children, []
+    longest = sorted(children, key=lambda child: child.row["created_at"] - _end(child.row, now))
+    kept = {id(child) for child in longest[:limit]}
+    return [child for child in children if id(child) in kept], [child for child in children if id(child) not in kept]
+
+
+def _counted(nodes: list[_Node]) -> str:
+    counts: dict[str, int] = {}
+    for node in nodes:
+        counts[node.row["status"]] = counts.get(node.row["status"], 0) + 1
+    return ", ".join(status if len(counts) == 1 else f"{count} {status}" for status, count in counts.items())
+
+
+def _line(row: Row, branch: str, scale: _Scale) -> Line:
+    created, end = row["created_at"], _end(row, scale.now)
+    began = row.get("started_at")
+    first = min(scale.column(created), scale.width - 1)  # the shortest run is still seen
+    last = max(scale.column(end), first + 1)
+    split = min(last, max(first, scale.column(began))) if began else last
+    if began and split == last and not row.get("cached"):
+        split = max(first, last - 1)
+    bar = (NOTHING * first + QUEUED * (split - first) + EXECUTING * (last - split)).ljust(scale.width, NOTHING)
+    return Line(branch, routine_id(row), row["status"], bar, _times(row, scale.now), _marks(row))
+
+
+def _times(row: Row, now: datetime) -> str:
+    if row.get("cached"):
+        return "from the cache"
+    created, began, end = row["created_at"], row.get("started_at"), _end(row, now)
+    if began is None:
+        return f"{seconds((end - created).total_seconds())} waiting"
+    return f"{seconds((began - created).total_seconds())} + {seconds((end - began).total_seconds())}"
+
+
+def _marks(row: Row) -> str:
+    marks = []
+    if row.get("attempt", 1) > 1:
+        marks.append(f"attempt {row['attempt']}")
+    if row.get("crashes"):
+        marks.append(f"{row['crashes']} crashes")
+    for name, word in (("input_size", "input"), ("result_size", "result")):
+        if row.get(name):
+            marks.append(f"{word} {size(row[name])} offloaded")
+    return ", ".join(marks)
+
+
+def _end(row: Row, now: datetime) -> datetime:
+    end: datetime = row.get("finished_at") or now
+    return end

@@ -1,0 +1,91 @@
+"""`longshore trigger`: start a run by name and, if asked, wait for its result. The values are JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longshore.cli.options import AsJson, arguments, metadata
+from longshore.cli.waiting import follow
+
+if TYPE_CHECKING:
+    from longshore.cli.screen import Screen
+
+
+def trigger(
+    routine: Annotated[str, typer.Argument(metavar="ROUTINE", help="Its name, or name@version.")],
+    args: Annotated[str | None, typer.Option(metavar="JSON", help="Positional arguments, a JSON list.")] = None,
+    kwargs: Annotated[str | None, typer.Option(metavar="JSON", help="Named arguments, a JSON object.")] = None,
+    arg: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="One argument; JSON, else text. Repeatable.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option(help="Your own id (a UUID): the same again is the same run.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Start not before, e.g. 90, 5m, 1h30m.")] = None,
+    ttl: Annotated[str | None, typer.Option(metavar="DURATION", help="Expires unless started by then.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For each attempt.")] = None,
+    deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="For the whole run.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(min=1, max=250, help="Tries, the first included.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Triggers with the same key make one run.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Only workers with this label.")] = None,
+    priority: Annotated[float | None, typer.Option(help="Seconds of head start.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by. Repeatable.")] = None,
+    metadata_json: Annotated[str | None, typer.Option("--metadata", metavar="JSON", help="A JSON object.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end and print the result.")] = False,
+    wait_timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop waiting after this; the run goes on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Start a run. With --wait, show how it goes and print its result."""
+    from longshore.cli.screen import Screen
+
+    positional, named = arguments(args, kwargs, arg or [])
+    given: dict[str, Any] = {
+        "delay": delay,
+        "ttl": ttl,
+        "timeout": timeout,
+        "deadline": deadline,
+        "max_attempts": max_attempts,
+        "idempotency_key": idempotency_key,
+        "pool": pool,
+        "priority": priority,
+        "tags": tag,
+        "metadata": metadata(metadata_json),
+    }
+    options = {name: value for name, value in given.items() if value not in (None, [], {})}
+    order = Order(routine, positional, named, run_id, options)
+    return asyncio.run(_trigger(Screen(as_json=as_json), order, wait or wait_timeout is not None, wait_timeout))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to start."""
+
+    routine: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    run_id: str | None
+    options: dict[str, Any]
+
+
+async def _trigger(screen: Screen, order: Order, wait: bool, wait_timeout: str | None) -> int:
+    from longshore.client import Client
+    from longshore.core.durations import duration
+
+    patience = None if wait_timeout is None else duration(wait_timeout).total_seconds()
+    async with Client() as client:
+        run = await client.trigger(
+            order.routine, args=order.args, kwargs=order.kwargs, run_id=order.run_id, **order.options
+        )
+        if wait:
+            return await follow(screen, run, patience=patience)
+        status = await run.status()
+        if screen.as_json:
+            screen.document({"run_id": run.id, "status": status})
+            return 0
+        screen.text(run.id)
+        screen.remark(f"{status}; `longshore runs watch {run.id}` follows it")
+    return 0

@@ -1,0 +1,111 @@
+"""Waiting for a run before somebody's eyes: its changes, and after 5 s the reason. It never cancels a run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from longshore.cli.fields import as_fields, why_text
+from longshore.cli.problems import FAILED, StoppedWaiting, explain
+from longshore.core.errors import RunError, UnavailableError
+
+if TYPE_CHECKING:
+    from longshore.cli.screen import Screen
+    from longshore.client import Run
+
+ASK_AFTER: Final = 5.0
+"""Seconds of waiting after which the reason is shown; then each time it changed."""
+
+
+def change_line(change: Any) -> str:
+    """A change of status on one line."""
+    fields = as_fields(change)
+    attempt = f" (attempt {fields['attempt']})" if (fields.get("attempt") or 0) > 1 else ""
+    reason = f": {fields['reason']}" if fields.get("reason") else ""
+    return f"{fields['status']}{attempt}{reason}"
+
+
+async def watch_to_the_end(screen: Screen, run: Run, *, patience: float | None) -> int:
+    """Show each change until the run has ended; 0 when it completed. Raises what `follow` raises."""
+    status = ""
+    try:
+        async with asyncio.timeout(patience):
+            async for change in run.watch():
+                status = change.status
+                if screen.as_json:
+                    screen.line(as_fields(change))
+                else:
+                    screen.text(change_line(change))
+    except TimeoutError:
+        raise TimeoutError(f"{run.id} has not ended within {patience:g} s; it goes on") from None
+    except asyncio.CancelledError:
+        raise StoppedWaiting(run.id) from None
+    return 0 if status == "COMPLETED" else FAILED
+
+
+async def follow(screen: Screen, run: Run, *, patience: float | None) -> int:
+    """Wait for the end and print the result; gives the exit status.
+
+    Raises TimeoutError when `patience` seconds are over, StoppedWaiting on Ctrl-C; the run goes on in both cases.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            return await _to_the_end(screen, run)
+    except TimeoutError:
+        raise TimeoutError(f"{run.id} has not ended within {patience:g} s; it goes on") from None
+    except asyncio.CancelledError:
+        raise StoppedWaiting(run.id) from None
+
+
+async def _to_the_end(screen: Screen, run: Run) -> int:
+    with screen.status(f"{run.id}") as spinner:
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(_changes(screen, run, spinner)), group.create_task(_reasons(screen, run))]
+            ending = await _ending(run)
+            for one in beside:
+                one.cancel()
+    return await _show(screen, run, ending)
+
+
+async def _ending(run: Run) -> Any:
+    try:
+        return await run.result()
+    except RunError as error:
+        return error
+
+
+async def _changes(screen: Screen, run: Run, spinner: Any) -> None:
+    async for change in run.watch():
+        spinner(f"{run.id}  {change.status}  {change.reason}")
+        screen.remark(change_line(change))
+
+
+async def _reasons(screen: Screen, run: Run) -> None:
+    said = ""
+    while True:
+        await asyncio.sleep(ASK_AFTER)
+        try:
+            why = await run.why_waiting()
+        except UnavailableError:
+            continue
+        text = why_text(why)
+        if text and text != said:
+            screen.remark(f"still waiting: {text}", style="yellow")
+            said = text
+
+
+async def _show(screen: Screen, run: Run, ending: Any) -> int:
+    failed = isinstance(ending, RunError)
+    if screen.as_json:
+        info = as_fields(await run.info())
+        screen.document(info if failed else {**info, "result": ending})
+        return FAILED if failed else 0
+    if failed:
+        problem = explain(ending)
+        if problem is not None:
+            screen.problem(problem)
+        return FAILED
+    from longshore.cli.screen import to_json
+
+    screen.text(to_json(ending))
+    return 0

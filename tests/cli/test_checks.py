@@ -1,0 +1,139 @@
+"""Each check of `longshore doctor`, with exactly that thing broken for real, and the advice it gives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from longshore.cli import checks
+from longshore.settings import Settings, load
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, no settings in the environment."""
+    for name in list(os.environ):
+        if name.startswith("LONGSHORE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def listening() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def listening_at(path: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield
+
+
+def test_a_port_that_takes_connections_is_fine(here: Path) -> None:
+    with listening() as port:
+        assert checks.check_address(f"amqp://guest:guest@127.0.0.1:{port}/").state == "ok"
+
+
+def test_a_closed_port_is_named_with_what_to_start(here: Path) -> None:
+    with listening() as port:
+        pass
+    found = checks.check_address(f"amqp://guest:secret@127.0.0.1:{port}/")
+    assert (found.state, f"127.0.0.1:{port}" in found.text) == ("fail", True)
+    assert "LONGSHORE_BROKER_URL" in found.advice
+    assert "longshore dev" in found.advice
+    assert "secret" not in found.text + found.advice
+
+
+def test_an_unknown_host_is_named(here: Path) -> None:
+    found = checks.check_address("amqp://guest:guest@no-such-host.invalid/")
+    assert found.state == "fail"
+    assert "no-such-host.invalid" in found.text
+    assert "host in LONGSHORE_BROKER_URL" in found.advice
+
+
+def test_a_local_bus_that_nobody_serves_asks_for_dev(here: Path) -> None:
+    assert checks.check_address("local:.longshore/bus.sock").state == "fail"
+    assert "longshore dev" in checks.check_address("local:.longshore/bus.sock").advice
+
+
+def test_a_stale_socket_file_does_not_count_as_a_bus(here: Path) -> None:
+    with listening_at(here / "bus.sock"):
+        assert checks.check_address("local:bus.sock").state == "ok"
+    assert (here / "bus.sock").exists()
+    assert checks.check_address("local:bus.sock").state == "fail"
+
+
+def test_a_socket_open_to_others_is_a_failure(here: Path) -> None:
+    path = here / "bus.sock"
+    with listening_at(path):
+        path.chmod(0o600)
+        assert checks.check_socket("local:bus.sock").state == "ok"
+        path.chmod(0o666)
+        found = checks.check_socket("local:bus.sock")
+        assert (found.state, found.advice.startswith("`chmod 600 bus.sock`")) == ("fail", True)
+
+
+def test_a_file_in_the_sockets_place_is_named(here: Path) -> None:
+    (here / "bus.sock").write_text("not a socket")
+    assert "remove bus.sock" in checks.check_socket("local:bus.sock").advice
+
+
+def test_closed_folders_are_fine(here: Path) -> None:
+    (here / ".longshore").mkdir(mode=0o700)
+    assert checks.check_folders(load()).state == "ok"
+
+
+def test_a_folder_that_others_may_write_is_a_failure(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    (here / ".longshore").chmod(0o777)
+    found = checks.check_folders(load())
+    assert found.state == "fail"
+    assert "chmod 700 .longshore" in found.advice
+
+
+def test_a_folder_that_others_may_read_is_a_warning(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    (here / ".longshore").chmod(0o755)
+    assert checks.check_folders(load()).state == "warn"
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_its_variable(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGSHORE_STORE_URL", "sqlite:////proc/longshore/ledger.db")  # read-only even for root
+    found = checks.check_folders(load())
+    assert found.state == "fail"
+    assert "/proc cannot be written" in found.text
+    assert "LONGSHORE_STORE_URL" in found.advice
+
+
+def test_a_full_disk_is_told_before_it_stops_anything(here: Path) -> None:
+    settings: Settings = load()
+    there = os.statvfs(here).f_bavail * os.statvfs(here).f_frsize
+    assert checks.check_free_disk(settings, enough=0, little=0).state == "ok"
+    assert checks.check_free_disk(settings, enough=there * 2, little=0).state == "warn"
+    found = checks.check_free_disk(settings, enough=there * 3, little=there * 2)
+    assert found.state == "fail"
+    assert "make room" in found.advice
+
+
+def test_a_payload_folder_is_written_read_and_left_as_it_was(here: Path) -> None:
+    assert checks.check_storage(load()).state == "ok"
+    assert not [path for path in (here / ".longshore").rglob("*") if path.is_file()]
+
+
+def test_a_file_where_the_payload_folder_should_be_is_a_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "payloads").write_text("in the way")
+    monkeypatch.setenv("LONGSHORE_PAYLOAD_URL", f"file:{here}/payloads")
+    found = checks.check_storage(load())
+    assert found.state == "fail"
+    assert "LONGSHORE_PAYLOAD_URL" in found.advice
