@@ -197,7 +197,7 @@ def _value(value: Any) -> Any:
     return getattr(value, kind) if kind else None
 
 
-def _serve(book: _Book) -> None:
+def _serve(book: _Book, host: str, port: int) -> None:
     class Request(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -228,7 +228,7 @@ def _serve(book: _Book) -> None:
             self.end_headers()
             self.wfile.write(body)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Request) as server:
+    with ThreadingHTTPServer((host, port), Request) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sys.stdout.write(f"{server.server_port}\n")
@@ -240,5 +240,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--lines", type=Path)
     parser.add_argument("--discard", action="store_true")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
-    _serve(_Book(options.lines, options.discard))
+    _serve(_Book(options.lines, options.discard), options.host, options.port)
