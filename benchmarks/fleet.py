@@ -1,0 +1,104 @@
+"""A fleet for one measurement: a virtual host of a private RabbitMQ node, a coordinator process, one worker process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.rabbit import RabbitNode
+
+ROOT = Path(__file__).resolve().parents[1]
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Fleet:
+    """What runs, and where."""
+
+    broker_url: str
+    folder: Path
+    environment: dict[str, str]
+    coordinator: subprocess.Popen[bytes]
+    worker: subprocess.Popen[bytes]
+
+    def worker_processes(self) -> list[int]:
+        """The supervisor and its children."""
+        return [self.worker.pid, *children(self.worker.pid)]
+
+
+@contextmanager
+def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "") -> Iterator[Fleet]:
+    """Start coordinator and worker, wait for both, stop them at the end."""
+    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as name:
+        folder = Path(name)
+        broker_url = node.vhost()
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "OTEL_"))}
+        environment |= {
+            "LONGSHORE_BROKER_URL": broker_url,
+            "LONGSHORE_STORE_URL": f"sqlite:///{folder}/ledger.db",
+            "LONGSHORE_PAYLOAD_URL": f"file:{folder}/payloads",
+            "LONGSHORE_HTTP_ADDRESS": "127.0.0.1:0",
+            "PYTHONPATH": str(ROOT),
+        }
+        if otlp:
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp
+        command = [sys.executable, "-m", "longshore.cli"]
+        worker_words = ["worker", "benchmarks.routines", "--processes", "1", "--slots", str(slots)]
+        log = (folder / "log").open("wb")
+        processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for words in (["coordinator"], worker_words):
+                processes.append(  # noqa: PERF401 - those already started must be known when the next one fails
+                    subprocess.Popen([*command, *words], cwd=folder, env=environment, stdout=log, stderr=log)
+                )
+            yield Fleet(broker_url, folder, environment, *processes)
+        finally:
+            for process in reversed(processes):
+                process.send_signal(signal.SIGTERM)
+            for process in reversed(processes):
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            log.close()
+            if os.environ.get("LONGSHORE_BENCH_LOG"):
+                print((folder / "log").read_text(errors="replace")[-8000:], file=sys.stderr)
+
+
+def children(pid: int) -> list[int]:
+    """The child processes of a process, and theirs."""
+    found = []
+    for entry in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(entry), *children(int(entry))]
+    return found
+
+
+def rss_bytes(pid: int) -> int:
+    """The resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time a process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def wait_for(what: str, check: object, within: float) -> None:
+    """Poll until the check holds. Raises TimeoutError naming what did not come."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if callable(check) and check():
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"{what} did not come within {within} s")
