@@ -12,7 +12,7 @@ _CHUNK: Final = 65536
 
 
 class Proxy:
-    """`async with Proxy(host, port) as proxy:` listens on 127.0.0.1:`proxy.port` and passes everything on to the target."""
+    """`async with Proxy(host, port) as proxy:` listens on 127.0.0.1:`proxy.port` and passes everything on."""
 
     def __init__(self, host: str, port: int) -> None:
         self.port = 0

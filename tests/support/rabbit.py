@@ -1,7 +1,7 @@
 """A private RabbitMQ node for a test session, from Debian's package, beside any other node on the machine.
 
-It starts when the first test asks for it, listens on ports of its own on 127.0.0.1, keeps its data in a temporary folder and
-dies with the test process. With LONGSHORE_TEST_AMQP_URL set, tests that only need *a* broker use that one.
+It starts when the first test asks for it, listens on ports of its own on 127.0.0.1, keeps its data in a temporary
+folder and dies with the test process. With LONGSHORE_TEST_AMQP_URL set, tests that only need *a* broker use that one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -115,12 +115,10 @@ class RabbitNode:
     def _make_vhosts(self) -> list[str]:
         names = [f"test-{secrets.token_hex(4)}" for _ in range(_VHOSTS_AT_ONCE)]
         listed = ",".join(f'<<"{name}">>' for name in names)
-        self.ctl(
-            "eval",
-            f'[begin ok = rabbit_vhost:add(V, <<"test">>),'
-            f'ok = rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"test">>)'
-            f" end || V <- [{listed}]].",
-        )
+        every = '<<".*">>, <<".*">>, <<".*">>'
+        make = 'rabbit_vhost:add(V, <<"test">>)'
+        allow = f'rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, {every}, <<"test">>)'
+        self.ctl("eval", f"[begin ok = {make}, ok = {allow} end || V <- [{listed}]].")
         return names
 
     def _ready(self) -> bool:
@@ -197,12 +195,12 @@ def rabbit(request: pytest.FixtureRequest) -> RabbitNode | RabbitElsewhere:
     return node
 
 
-def _guarded(command: list[str], environment: dict[str, str], console: object) -> subprocess.Popen[bytes]:
+def _guarded(command: list[str], environment: dict[str, str], console: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, str(_GUARD), *command],
         env=environment,
         stdin=subprocess.PIPE,
-        stdout=console,  # type: ignore[call-overload]  # an open file
+        stdout=console,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
