@@ -1,0 +1,6 @@
+"""The worker: executes routines for a coordinator. It decides nothing about a run, and never runs user code on the bus's loop."""
+
+from longshore.worker.config import SESSION_VARIABLE, WorkerConfig, new_session
+from longshore.worker.service import Exit, Worker
+
+__all__ = ["SESSION_VARIABLE", "Exit", "Worker", "WorkerConfig", "new_session"]

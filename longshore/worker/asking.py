@@ -1,0 +1,133 @@
+"""What a workflow newly asked for, as Commands: inputs encoded, ids and keys given, split into parts that fit.
+
+Synchronous; a large input is stored here, so that its caller chooses the thread. It sends nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
+from longshore.core.message import Call, Commands, Timer, Value
+from longshore.engine.workflow import NewCall, NewTimer
+from longshore.telemetry import ids
+from longshore.worker.attempt import Attempt
+from longshore.worker.bench import Bench
+
+MAX_CALLS: Final = 500
+MAX_CLOSED: Final = 5000
+MAX_BYTES: Final = 512 * 1024
+"""What one Commands message may hold."""
+_ROW: Final = 400
+"""Bytes allowed for what stands beside a call's input."""
+
+
+class Asked(NamedTuple):
+    """What goes into the Commands of one workflow at one moment. `inputs` are those of the calls, None where they are
+    large."""
+
+    attempt: Attempt
+    upto_seq: int | None
+    calls: Sequence[NewCall]
+    inputs: Sequence[bytes | None]
+    timers: Sequence[NewTimer]
+    closed: Sequence[Address]
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether something is to be stored first, which blocks."""
+        return None in self.inputs
+
+
+def commands(bench: Bench, asked: Asked) -> list[Commands]:
+    """The messages, the last of which carries `upto_seq`. Raises EncodingError or PayloadUnavailable."""
+    attempt = asked.attempt
+    now = datetime.now(UTC)
+    closed = set(asked.closed)
+    entropy = _entropy(len(asked.calls))
+    parts: list[Commands] = []
+    for calls in _fitting(
+        [_call(bench, attempt, *pair, now, entropy()) for pair in zip(asked.calls, asked.inputs, strict=True)]
+    ):
+        own = [call.address for call in calls if call.address in closed]
+        closed.difference_update(own)
+        parts.append(Commands(attempt.run_id, attempt.epoch, now, calls=calls, closed=own))
+    for first in range(0, len(asked.timers), MAX_CALLS):
+        timers = [
+            Timer(new.address, new.digest, new.due_at, new.place, new.asked_seq)
+            for new in asked.timers[first : first + MAX_CALLS]
+        ]
+        parts.append(Commands(attempt.run_id, attempt.epoch, now, timers=timers))
+    left = [address for address in asked.closed if address in closed]
+    parts += [
+        Commands(attempt.run_id, attempt.epoch, now, closed=left[first : first + MAX_CLOSED])
+        for first in range(0, len(left), MAX_CLOSED)
+    ]
+    merged = _merged(parts) or [Commands(attempt.run_id, attempt.epoch, now)]
+    merged[-1].upto_seq = asked.upto_seq
+    return merged
+
+
+def _call(bench: Bench, attempt: Attempt, new: NewCall, inline: bytes | None, now: datetime, entropy: bytes) -> Call:
+    call, routine = new.call, new.call.routine
+    child_id = RunId(uuid7(now, entropy))
+    value: Value = bench.stow_arguments(call.arguments, f"inputs/{child_id}") if inline is None else inline
+    return Call(
+        address=new.address,
+        routine=routine.name,
+        digest=new.digest,
+        input=value,
+        child_id=child_id,
+        version=routine.version,
+        options=call.options,
+        cache_key=bench.cache_key(routine, call.arguments) if routine.policy.cache else "",
+        place=new.place,
+        traceparent=ids.child(attempt.span, os.urandom(ids.CHILD_BYTES)) if attempt.span else "",
+        asked_seq=new.asked_seq,
+    )
+
+
+def _entropy(count: int) -> Callable[[], bytes]:
+    block = os.urandom(ENTROPY_BYTES * count)
+    pieces = iter(range(0, len(block), ENTROPY_BYTES))
+
+    def draw() -> bytes:
+        first = next(pieces)
+        return block[first : first + ENTROPY_BYTES]
+
+    return draw
+
+
+def _fitting(calls: list[Call]) -> Iterator[list[Call]]:
+    part: list[Call] = []
+    size = 0
+    for call in calls:
+        weight = _ROW + (len(call.input) if isinstance(call.input, bytes) else 0)
+        if call.options is not None and call.options.metadata:
+            weight += len(msgspec.msgpack.encode(call.options.metadata))
+        if part and (len(part) == MAX_CALLS or size + weight > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(call)
+        size += weight
+    if part:
+        yield part
+
+
+def _merged(parts: list[Commands]) -> list[Commands]:
+    """Few small parts in one message: the usual case is one part of everything."""
+    rows = sum(len(part.calls) + len(part.timers) + len(part.closed) for part in parts)
+    fits = sum(len(part.calls) > 0 for part in parts) <= 1 and rows <= MAX_CALLS
+    if len(parts) < 2 or not fits:
+        return parts
+    first = parts[0]
+    for part in parts[1:]:
+        first.calls += part.calls
+        first.timers += part.timers
+        first.closed += part.closed
+    return [first]

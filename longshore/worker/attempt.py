@@ -1,0 +1,91 @@
+"""One attempt of one run on this worker, from its Start to the moment the ledger has its end. A record, no acts.
+
+The bus's thread owns it; the executor that runs it writes only `began`, `began_at`, `entered` and `handle`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from longshore.core.message import Start
+from longshore.routines.context import RunContext
+from longshore.routines.routine import Routine
+from longshore.telemetry import ids
+
+WORKFLOW: Final = "workflow"
+"""The kind of attempts that the workflow host has; the other kinds are the isolations: thread, loop, process."""
+
+
+class Attempt:
+    """See the module."""
+
+    __slots__ = (
+        "began",
+        "began_at",
+        "canceled",
+        "context",
+        "entered",
+        "epoch",
+        "handle",
+        "kind",
+        "reported",
+        "routine",
+        "run_id",
+        "said",
+        "said_at",
+        "span",
+        "start",
+        "stuck",
+        "talking",
+        "timed_out",
+        "told",
+        "user_code",
+    )
+
+    def __init__(self, start: Start, routine: Routine[..., Any]) -> None:
+        self.start = start
+        self.routine = routine
+        self.run_id = start.run_id
+        self.epoch = start.epoch
+        self.kind: str = WORKFLOW if routine.kind == "workflow" else routine.policy.isolation
+        self.context = RunContext(start.run_id, routine=routine.id, attempt=start.attempt)
+        self.span = ids.child(start.traceparent, os.urandom(ids.CHILD_BYTES)) if start.traceparent else ""
+        self.began = 0.0  # perf_counter
+        self.began_at: datetime | None = None
+        self.entered = False  # the executor is inside: from here on it can be interrupted
+        self.user_code = False  # the routine's own code has begun
+        self.handle: Any = None  # what its executor needs to interrupt it
+        self.told = False  # Started was reported
+        self.reported = False  # its end was reported, or must not be any more
+        self.canceled: str | None = None  # the reason
+        self.timed_out = False
+        self.stuck = False  # its end was reported, and it still holds its slot
+        self.said = (0.0, "")  # the latest progress
+        self.said_at = 0.0  # when progress was last reported
+        self.talking = False  # the bus's thread was told that there is progress to report
+
+    def begin(self) -> None:
+        """The executor takes it up: its slot is held from here on."""
+        self.began = time.perf_counter()
+        self.began_at = datetime.now(UTC)
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds one attempt may take, by the trigger or by the routine's author."""
+        if self.start.timeout_ms is not None:
+            return self.start.timeout_ms / 1000
+        limit = self.routine.policy.timeout
+        return None if limit is None else limit.total_seconds()
+
+    @property
+    def slot_us(self) -> int:
+        """How long it has held its slot, in microseconds."""
+        return int((time.perf_counter() - self.began) * 1e6) if self.began else 0
+
+    @property
+    def key_prefix(self) -> str:
+        """Under which its payloads are stored."""
+        return f"runs/{self.run_id}"

@@ -1,0 +1,184 @@
+"""What is done before and after a routine's body, wherever it runs: arguments in, result or failure out, as one
+Finished.
+
+Synchronous and free of threads; `processes` use it inside the child. It never runs a routine and never sends anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+from longshore.core.cache_key import cache_key
+from longshore.core.errors import (
+    AbortRun,
+    ArgumentError,
+    DecodeError,
+    EncodingError,
+    PayloadCorrupt,
+    PayloadUnavailable,
+    RetryAfter,
+)
+from longshore.core.message import ClaimCheck, Failure, Finished, Start, Value
+from longshore.payloads.cargo import Cargo
+from longshore.routines.routine import Routine
+from longshore.serialization.arguments import Arguments, as_arguments, decode_arguments, encode_arguments
+from longshore.serialization.failures import encode_failure
+from longshore.serialization.values import decode, encode, encode_inline
+from longshore.worker.attempt import Attempt
+
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+ABORTED: Final = "aborted"
+CANCELED: Final = "canceled"
+TIMED_OUT: Final = "timed_out"
+CRASHED: Final = "crashed"
+SYSTEM_FAILURE: Final = "system_failure"
+NONDETERMINISM: Final = "nondeterminism"
+
+_NO_ARGUMENTS: Final = Arguments((), {})
+
+
+class Verdict(NamedTuple):
+    """What an exception means for its attempt."""
+
+    how: str
+    retry: bool = True
+    retry_after_ms: int | None = None
+
+
+class Bench:
+    """The parts that every executor of a process needs."""
+
+    def __init__(self, cargo: Cargo, project: str) -> None:
+        self._cargo = cargo
+        self._project = project
+
+    def arguments(self, start: Start, routine: Routine[..., Any]) -> Arguments:
+        """The bound arguments of a Start. Raises what `judge` knows."""
+        return routine.signature.bind(*self._unbound(start.input))
+
+    def _unbound(self, value: Value | None) -> Arguments:
+        if not value:
+            return _NO_ARGUMENTS
+        if isinstance(value, bytes):
+            return decode_arguments(value)
+        return as_arguments(self._cargo.load(value))
+
+    def load(self, value: Value) -> Any:
+        """A value as it travels, decoded; a claim check is fetched."""
+        return decode(value) if isinstance(value, bytes) else self._cargo.load(value)
+
+    def is_heavy(self, start: Start) -> bool:
+        """Whether its arguments lie in the payload store, so that reading them blocks."""
+        return isinstance(start.input, ClaimCheck)
+
+    def result(self, value: Any) -> bytes | None:
+        """The result if it is small, None if it must be stowed. Raises EncodingError."""
+        return encode_inline(value, self._cargo.inline_limit)
+
+    def stow(self, value: Any, prefix: str) -> Value:
+        """A value, encoded and stored if it is large. Blocks."""
+        return self._cargo.stow(encode(value), prefix)
+
+    def small_arguments(self, arguments: Arguments) -> bytes | None:
+        """Arguments of a call if they are small, None if they must be stowed. Raises EncodingError."""
+        return encode_inline([list(arguments.args), arguments.kwargs], self._cargo.inline_limit)
+
+    def stow_arguments(self, arguments: Arguments, prefix: str) -> Value:
+        """Arguments of a call, encoded and stored if they are large. Blocks."""
+        return self._cargo.stow(encode_arguments(*arguments), prefix)
+
+    def cache_key(self, routine: Routine[..., Any], arguments: Arguments) -> str:
+        """The key under which equal calls share a result; "" if the arguments have no digest."""
+        try:
+            return cache_key(self._project, routine.name, routine.version, routine.signature.digest(arguments))
+        except EncodingError:
+            return ""  # coerced to something that cannot travel: equal calls cannot be told
+
+    def completed(self, attempt: Attempt, result: Value, arguments: Arguments | None) -> Finished:
+        """The report of a body that returned. Without arguments there is no cache key."""
+        return Finished(
+            run_id=attempt.run_id,
+            epoch=attempt.epoch,
+            how=COMPLETED,
+            at=datetime.now(UTC),
+            result=result,
+            slot_us=attempt.slot_us,
+            cache_key=self.cache_key(attempt.routine, arguments) if attempt.start.cache and arguments else "",
+            traceparent=attempt.span,
+        )
+
+    def timed_out(self, attempt: Attempt) -> Finished:
+        """The report of an attempt whose time is over while its code goes on."""
+        return ended(attempt, Verdict(TIMED_OUT), encode_failure(timed_out_error(attempt)))
+
+    def failed(self, attempt: Attempt, error: BaseException) -> Finished:
+        """The report of an attempt that ended with an exception."""
+        verdict = judge(attempt, error)
+        shown = timed_out_error(attempt) if verdict.how == TIMED_OUT else strip(error)
+        return ended(attempt, verdict, encode_failure(shown))
+
+
+def ended(attempt: Attempt, verdict: Verdict, failure: Failure | None) -> Finished:
+    """The report of an attempt that ended without a result."""
+    return Finished(
+        run_id=attempt.run_id,
+        epoch=attempt.epoch,
+        how=verdict.how,
+        at=datetime.now(UTC),
+        error=failure,
+        retry=verdict.retry,
+        retry_after_ms=verdict.retry_after_ms,
+        slot_us=attempt.slot_us,
+        traceparent=attempt.span,
+    )
+
+
+def judge(attempt: Attempt, error: BaseException) -> Verdict:
+    """What this exception means: whose fault it is, and whether another attempt can help."""
+    if attempt.timed_out:
+        return Verdict(TIMED_OUT)
+    if attempt.canceled is not None:
+        return Verdict(CANCELED)
+    match error:
+        case AbortRun():
+            return Verdict(ABORTED, retry=False)
+        case RetryAfter(seconds=seconds):
+            return Verdict(FAILED, retry_after_ms=max(0, int(seconds * 1000)))
+        case PayloadUnavailable():
+            return Verdict(FAILED)
+        case EncodingError():
+            return Verdict(FAILED, retry=False)
+    if not attempt.user_code:
+        match error:
+            case ArgumentError():
+                return Verdict(FAILED, retry=False)
+            case DecodeError() | PayloadCorrupt():
+                return Verdict(SYSTEM_FAILURE, retry=False)
+        return Verdict(FAILED)
+    return Verdict(FAILED, retry=isinstance(error, attempt.routine.policy.retry_on))
+
+
+def check_wanted(attempt: Attempt) -> None:
+    """Raise CancelledError if the attempt was canceled or withdrawn while it waited for its thread."""
+    if attempt.canceled is not None or attempt.reported:
+        raise asyncio.CancelledError(attempt.canceled or "withdrawn")
+
+
+def timed_out_error(attempt: Attempt) -> TimeoutError:
+    """The exception that a timeout is reported as."""
+    return TimeoutError(f"{attempt.routine.id} took longer than its timeout of {attempt.timeout:g} s")
+
+
+def strip(error: BaseException) -> BaseException:
+    """The exception without the frames of the worker above the routine's own."""
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") in _OWN and traceback.tb_next:
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
+_OWN: Final = ("longshore.worker", "longshore.engine")

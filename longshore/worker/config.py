@@ -1,0 +1,40 @@
+"""What a worker is told at its start. Facts only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from longshore.core.ids import SessionId
+
+SESSION_VARIABLE: Final = "LONGSHORE_SESSION"
+"""In which a supervisor tells its child the session id, so that it can report the child's death."""
+
+
+def new_session() -> SessionId:
+    """A session id: 128 random bits; who knows it is the worker."""
+    return SessionId(os.urandom(16).hex())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """How one worker process works. `slots` are tasks executing at once; workflows that wait need none."""
+
+    pool: str = "default"
+    slots: int = 16
+    project: str = "default"
+    heartbeat: timedelta = timedelta(seconds=2)
+    grace: timedelta = timedelta(seconds=25)
+    """How long tasks may go on after the first SIGTERM."""
+    session: SessionId = field(default_factory=new_session)
+    open_timeout: timedelta = timedelta(seconds=10)
+    """How long the broker may take to answer at the start; later losses are waited out for ever."""
+    store: Mapping[str, str | None] = field(default_factory=dict)
+    """The arguments of `payloads.open_store`, for child processes, which open the store themselves."""
+    hanging: int = 1000
+    """Workflows that wait are put away beyond this number, the longest waiting first."""
+    hanging_for: timedelta = timedelta(minutes=5)
+    """Workflows that have waited this long are put away."""

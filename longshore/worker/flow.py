@@ -1,0 +1,204 @@
+"""One workflow on this worker: its execution, the deliveries that wait for their turn, and what is to be said of it.
+
+It lives on the host's thread. Deliveries are applied in the order of their seq, each once; a gap is asked for. It
+never touches the bus or the payload store: large values are named in `unfetched`, and come back by `arrived`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
+
+from longshore.core.errors import (
+    RunCanceled,
+    RunCrashed,
+    RunError,
+    RunExpired,
+    RunFailed,
+    RunSystemFailure,
+    RunTimedOut,
+)
+from longshore.core.ids import Address
+from longshore.core.message import ClaimCheck, Deliver, Delivery, JournalPage
+from longshore.core.run import Status
+from longshore.engine.workflow import NewCall, NewTimer, Outcome, Step, WorkflowExecution
+from longshore.serialization.failures import decode_failure
+from longshore.serialization.values import decode
+from longshore.worker.attempt import Attempt
+
+FETCH_PATIENCE: Final = 5.0
+"""Seconds after which a journal page that did not come is asked for again."""
+
+_ENDS: Final[dict[str, type[RunError]]] = {
+    Status.FAILED: RunFailed,
+    Status.CANCELED: RunCanceled,
+    Status.CRASHED: RunCrashed,
+    Status.TIMED_OUT: RunTimedOut,
+    Status.EXPIRED: RunExpired,
+    Status.SYSTEM_FAILURE: RunSystemFailure,
+}
+
+
+class Flow:
+    """See the module. `modules` are where a child's exception class may come from."""
+
+    def __init__(self, attempt: Attempt, modules: Collection[str]) -> None:
+        start = attempt.start
+        self.attempt = attempt
+        self.replays = start.last_seq > 0 or start.processed_seq >= 0
+        self.reported: int | None = None  # the last seq answered by Commands since this Start
+        self.busy = False  # something of it is in the payload threads: nothing is applied or said meanwhile
+        self.moved_at = 0.0  # when something was last applied
+        self.calls: list[NewCall] = []  # asked for and not said yet
+        self.timers: list[NewTimer] = []
+        self.closed: list[Address] = []
+        self.outcome: Outcome | None = None
+        self.fetch_at: float | None = None  # when the page under way is asked for again
+        self._modules = modules
+        self._execution: WorkflowExecution | None = None
+        self._waiting: dict[int, Delivery] = {}
+        self._values: dict[int, Any] = {}  # large results that have arrived, by seq
+        self._requested: set[int] = set()
+        self._function: Callable[[], Coroutine[Any, Any, Any]] | None = None
+
+    # ------------------------------------------------------------------------------------------------ what comes in
+
+    def prepare(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """The code with its arguments is at hand."""
+        self._function = function
+        start = self.attempt.start
+        assert start.started_at is not None, "the ledger stamps the start of every workflow"
+        self._execution = WorkflowExecution(
+            function,
+            started_at=start.started_at,
+            run_context=self.attempt.context,
+            processed_seq=start.processed_seq,
+        )
+
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare` was called."""
+        return self._execution is not None
+
+    @property
+    def applied(self) -> int:
+        """The last seq applied; -1 before the code began."""
+        return -1 if self._execution is None else self._execution.seq
+
+    def deliver(self, message: Deliver) -> None:
+        """New facts, which may come twice."""
+        for delivery in message.deliveries:
+            if delivery.seq > self.applied:
+                self._waiting[delivery.seq] = delivery
+
+    def turn_page(self, page: JournalPage) -> None:
+        """A page of the journal: rows, then facts."""
+        if self._execution is not None:
+            self._execution.learn(page.calls)
+        for delivery in page.deliveries:
+            if delivery.seq > self.applied:
+                self._waiting[delivery.seq] = delivery
+        self.fetch_at = None
+        self.replays = False
+
+    def unfetched(self) -> list[Delivery]:
+        """Deliveries whose value lies in the payload store and is not under way yet; they count as asked for."""
+        wanted = [
+            delivery
+            for seq, delivery in self._waiting.items()
+            if isinstance(delivery.result, ClaimCheck) and seq not in self._requested
+        ]
+        self._requested.update(delivery.seq for delivery in wanted)
+        return wanted
+
+    def arrived(self, seq: int, value: Any) -> None:
+        """A large result, or the exception to raise in its place."""
+        self._values[seq] = value
+
+    # ------------------------------------------------------------------------------------------------- one by one
+
+    def step(self) -> bool:
+        """Apply the next fact if it is there; whether it was."""
+        execution = self._execution
+        if execution is None or self.busy or self.replays or self.outcome is not None:
+            return False
+        if execution.seq < 0:
+            self._note(execution.begin())
+            return True
+        delivery = self._waiting.get(execution.seq + 1)
+        if delivery is None:
+            return False
+        seq = delivery.seq
+        if isinstance(delivery.result, ClaimCheck) and seq not in self._values:
+            return False
+        del self._waiting[seq]
+        self._requested.discard(seq)
+        if delivery.kind == "cancel" and self.attempt.canceled is None:
+            self.attempt.canceled = self.attempt.start.canceling or "canceled"
+        value = self._values.pop(seq) if seq in self._values else self._value(delivery)
+        self._note(execution.deliver(delivery, value))
+        return True
+
+    def _note(self, step: Step) -> None:
+        self.calls += step.calls
+        self.timers += step.timers
+        self.closed += step.closed
+        self.outcome = step.outcome
+
+    def _value(self, delivery: Delivery) -> Any:
+        if delivery.kind != "outcome":
+            return None
+        if delivery.status == Status.COMPLETED:
+            return decode(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
+        error = decode_failure(delivery.error, modules=self._modules) if delivery.error is not None else None
+        if delivery.status == Status.FAILED and error is not None:
+            return error
+        ended = _ENDS.get(delivery.status, RunFailed)
+        told = f": {delivery.error.message}" if delivery.error is not None else ""
+        raised = ended(
+            f"sub-routine run {delivery.child_id} ended as {delivery.status}{told}",
+            run_id=delivery.child_id,
+            status=delivery.status,
+            error=delivery.error,
+        )
+        raised.__cause__ = error
+        return raised
+
+    def missing(self) -> bool:
+        """Whether facts wait behind one that never came."""
+        return bool(self._waiting) and not self.replays and self.applied >= 0 and self.applied + 1 not in self._waiting
+
+    # ---------------------------------------------------------------------------------------------------- what goes out
+
+    @property
+    def due(self) -> bool:
+        """Whether something is to be said: the code has answered more than the ledger knows, and all it was started
+        with."""
+        if self.busy or self.applied < self.attempt.start.last_seq:
+            return self.outcome is not None and not self.busy
+        return self.outcome is not None or self.reported is None or self.applied > self.reported
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it waits, and everything it asked for has been said."""
+        return not self.busy and not self._waiting and self.reported is not None and self.reported == self.applied
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing that is known can ever wake it."""
+        execution = self._execution
+        still = (
+            execution is not None and self.outcome is None and not self.busy and not self._waiting and not self.replays
+        )
+        return still and execution is not None and not execution.waiting and self.applied >= self.attempt.start.last_seq
+
+    def stacks(self) -> str:
+        """Where its coroutines wait."""
+        return "" if self._execution is None else self._execution.stacks()
+
+    def kill(self) -> None:
+        """Put the execution away; its code has no effect any more."""
+        if self._execution is not None:
+            self._execution.kill()
+        self._waiting.clear()
+        self._values.clear()

@@ -1,0 +1,167 @@
+"""What this worker holds, and how what executors tell becomes reports. Bookkeeping of the bus's thread; it sends
+nothing.
+
+An attempt is held from its Start until the ledger has its end. Notes of one flush are merged: what began and ended
+within it is one Finished with `started_at`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from longshore.core.ids import RunId
+from longshore.core.message import Finished, Held, Progress, Released, Report, Start, Started, Suspended
+from longshore.core.outbox import held_digest
+from longshore.routines.routine import Routine
+from longshore.worker.attempt import Attempt
+from longshore.worker.desk import Note
+
+PROGRESS_EVERY: Final = 0.2
+"""Seconds between two Progress reports of one run at least; the latest word is never lost."""
+
+_ENDS: Final = (Finished, Suspended, Released)
+
+
+class Roster:
+    """See the module. `on_begun` and `on_ended` are told of each attempt once; `on_freed` of one whose slot was
+    stuck."""
+
+    def __init__(
+        self,
+        on_begun: Callable[[Attempt], None],
+        on_ended: Callable[[Attempt, Report], None],
+        on_freed: Callable[[Attempt], None],
+    ) -> None:
+        self.attempts: dict[RunId, Attempt] = {}
+        self.untold = 0  # attempts handed to executors of which neither Started nor an end was reported
+        self._on_begun = on_begun
+        self._on_ended = on_ended
+        self._on_freed = on_freed
+        self._reports: list[Report] = []
+        self._ending: list[Attempt] = []  # their ends are in `_reports`
+        self._begun: list[Attempt] = []
+        self._talking: dict[RunId, Attempt] = {}
+        self._untaken: deque[tuple[int, list[Attempt]]] = deque()
+
+    def admit(self, start: Start, routine: Routine[..., object]) -> Attempt:
+        """Hold a run from here on, in place of whatever was held of it before."""
+        attempt = self.attempts[start.run_id] = Attempt(start, routine)
+        self.untold += 1
+        return attempt
+
+    def refuse(self, start: Start, reason: str) -> None:
+        """Hand back a run that cannot be started here."""
+        self._reports.append(Released(start.run_id, start.epoch, reason))
+
+    def find(self, run_id: RunId, epoch: int) -> Attempt | None:
+        """The attempt of that epoch, unless its end is already reported."""
+        attempt = self.attempts.get(run_id)
+        return attempt if attempt is not None and attempt.epoch == epoch and not attempt.reported else None
+
+    def forget(self, attempt: Attempt) -> None:
+        """Hold it no longer and report nothing of it."""
+        if self.attempts.get(attempt.run_id) is attempt:
+            del self.attempts[attempt.run_id]
+        self._silence(attempt)
+
+    def held(self) -> list[Held]:
+        """For Hello: everything held."""
+        return [Held(a.run_id, a.epoch, a.began_at is not None) for a in self.attempts.values()]
+
+    def digest(self) -> int:
+        """For Beat: a number over what is held."""
+        return held_digest((a.run_id, a.epoch) for a in self.attempts.values())
+
+    def unended(self) -> list[Attempt]:
+        """Everything whose end is not reported."""
+        return [a for a in self.attempts.values() if not a.reported]
+
+    # ----------------------------------------------------------------------------------------------- from executors
+
+    def take_notes(self, notes: Iterable[Note]) -> None:
+        """Take in what executors told, in order."""
+        for attempt, report, progress in notes:
+            if report is None:
+                if progress:
+                    self._talking[attempt.run_id] = attempt
+                elif not attempt.reported:
+                    self._begun.append(attempt)
+                    self._on_begun(attempt)
+            elif attempt.reported:
+                if attempt.stuck:
+                    attempt.stuck = False
+                    self._on_freed(attempt)
+            elif isinstance(report, _ENDS):
+                self.report_end(attempt, report)
+            else:
+                self._reports.append(report)
+
+    def report_end(self, attempt: Attempt, report: Finished | Suspended | Released) -> None:
+        """Report the end of an attempt; whatever is told of it later is dropped."""
+        if isinstance(report, Finished) and not attempt.told:
+            report.started_at = attempt.began_at
+        self._on_ended(attempt, report)
+        self._silence(attempt)
+        self._reports.append(report)
+        self._ending.append(attempt)
+
+    def _silence(self, attempt: Attempt) -> None:
+        if not attempt.reported:
+            attempt.reported = True
+            self.untold -= not attempt.told
+            self._talking.pop(attempt.run_id, None)
+
+    # ---------------------------------------------------------------------------------------------- to the session
+
+    def gather(self, now: float) -> list[Report]:
+        """All there is to report at this moment: beginnings, then the rest in order."""
+        if self._begun:
+            fresh = [a for a in self._begun if not a.reported and a.began_at is not None]
+            self._begun.clear()
+            if fresh:
+                self._reports[:0] = self._started(fresh)
+        if self._talking:
+            self._reports += self._progress(now)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _started(self, fresh: Sequence[Attempt]) -> list[Started]:
+        for attempt in fresh:
+            attempt.told = True
+        self.untold -= len(fresh)
+        return [Started(a.run_id, a.epoch, a.began_at) for a in fresh if a.began_at is not None]
+
+    def _progress(self, now: float) -> list[Progress]:
+        said: list[Progress] = []
+        for attempt in [a for a in self._talking.values() if now - a.said_at >= PROGRESS_EVERY]:
+            del self._talking[attempt.run_id]
+            attempt.said_at = now
+            attempt.talking = False  # before the word is read: what is said from here on rings again
+            said.append(Progress(attempt.run_id, attempt.epoch, *attempt.said))
+        return said
+
+    @property
+    def waits(self) -> bool:
+        """Whether something becomes due for a report by time alone."""
+        return bool(self.untold or self._talking)
+
+    def numbered(self, number: int) -> None:
+        """What was gathered last ends with this report body."""
+        if self._ending:
+            self._untaken.append((number, self._ending))
+            self._ending = []
+
+    def taken(self, number: int) -> None:
+        """The ledger has every report body up to this one: ends in them are no longer held."""
+        while self._untaken and self._untaken[0][0] <= number:
+            for attempt in self._untaken.popleft()[1]:
+                if self.attempts.get(attempt.run_id) is attempt:
+                    del self.attempts[attempt.run_id]
+
+
+def clock() -> float:
+    """The clock that `gather` is given."""
+    return time.monotonic()

@@ -1,0 +1,377 @@
+"""One worker process: the session on the bus's loop, the executors beside it, and the way out.
+
+This loop never runs user code: whatever routines do, beats go on. It decides nothing about a run: it carries
+directives to executors and what they tell back to the coordinator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from longshore.broker.bus import Bus
+from longshore.core.envelope import Names
+from longshore.core.ids import WorkerId
+from longshore.core.message import (
+    Abandon,
+    Beat,
+    CancelRun,
+    ClaimCheck,
+    Deliver,
+    Directive,
+    Drain,
+    Hello,
+    JournalPage,
+    Released,
+    Report,
+    Start,
+)
+from longshore.payloads.cargo import Cargo, write_probe
+from longshore.routines.catalog import Catalog
+from longshore.telemetry.spans import Telemetry
+from longshore.worker import loops, processes, spans, threads
+from longshore.worker.attempt import WORKFLOW, Attempt
+from longshore.worker.bench import Bench
+from longshore.worker.config import WorkerConfig
+from longshore.worker.deadlines import Deadlines
+from longshore.worker.desk import Desk, Executor, Note, log
+from longshore.worker.roster import Roster, clock
+from longshore.worker.session import Session
+from longshore.worker.slots import Slots
+from longshore.worker.tray import Tray
+from longshore.worker.workflows import WorkflowHost
+
+BEGUN_AFTER: Final = 0.02
+"""Seconds after which a body that runs on is reported as started, in a message of its own."""
+LOOK_EVERY: Final = 0.25
+"""Seconds between two looks for runs that have waited too long, and for the time of attempts."""
+FLUSH_TIMEOUT: Final = 5.0
+
+
+class Exit(NamedTuple):
+    """Why a worker ended. `code` is for the process: 0 when it was asked to."""
+
+    code: int
+    reason: str
+
+
+class Worker:
+    """See the module. `await run()` once; `drain()` and `leave()` from signal callbacks on the same loop."""
+
+    def __init__(
+        self, bus: Bus, names: Names, catalog: Catalog, cargo: Cargo, telemetry: Telemetry, config: WorkerConfig
+    ) -> None:
+        self._bus = bus
+        self._catalog = catalog
+        self._cargo = cargo
+        self._telemetry = telemetry
+        self._config = config
+        self._names = names
+        self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{config.session[:4]}")
+        self._session = Session(bus, names, config.session, self, heartbeat=config.heartbeat.total_seconds())
+        self._roster = Roster(self._on_begun, self._on_ended, self._on_freed)
+        self._slots: Slots[Attempt] = Slots(config.slots, (loops.KIND, threads.KIND, processes.KIND))
+        self._deadlines = Deadlines()
+        self._probe: ClaimCheck | None = None
+        self._draining = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._moved = asyncio.Event()  # an attempt has ended, or the grace is over: for who waits in a drain
+        self._exit = Exit(0, "drained")
+        self._look: asyncio.TimerHandle | None = None
+
+    async def run(self) -> Exit:
+        """Work until told to leave. Raises BrokerUnavailableError, PayloadUnavailable or another LongshoreError at the
+        start."""
+        self._loop = asyncio.get_running_loop()
+        self._bus.watch(self._on_link)
+        await self._bus.open(timeout=self._config.open_timeout.total_seconds())
+        self._probe = await asyncio.to_thread(write_probe, self._cargo.store, self.worker_id)
+        self._build()
+        try:
+            return await self._work()
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._close_executors))
+            await self._bus.close()
+
+    def drain(self) -> None:
+        """Take nothing new, hand back, finish within the grace period, leave. The second call does not wait: all goes
+        back."""
+        if self._draining.is_set():
+            self._leaving.set()
+            self._moved.set()
+        self._draining.set()
+
+    def leave(self) -> None:
+        """Hand everything back now, and leave."""
+        self._draining.set()
+        self._leaving.set()
+        self._moved.set()
+
+    # ---------------------------------------------------------------------------------------------------- the life
+
+    def _build(self) -> None:
+        tray: Tray[Note] = Tray(self._loop, self._session.poke)
+        self._tray = tray
+        self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, tray, self._telemetry)
+        self._host = WorkflowHost(self._desk, self._catalog, self._config)
+        executors: dict[str, Executor] = {
+            loops.KIND: loops.LoopExecutor(self._desk),
+            threads.KIND: threads.ThreadExecutor(self._desk),
+            processes.KIND: processes.ProcessExecutor(
+                self._desk,
+                self._catalog.modules,
+                store=self._config.store,
+                inline_limit=self._cargo.inline_limit,
+                project=self._config.project,
+            ),
+            WORKFLOW: self._host,
+        }
+        self._desk.executors = self._executors = executors
+
+    async def _work(self) -> Exit:
+        talking = asyncio.create_task(self._session.run())
+        looking = asyncio.create_task(self._look_for_ever())
+        draining = asyncio.create_task(self._draining.wait())
+        failed = asyncio.create_task(self._failed.wait())
+        background = (talking, looking, draining, failed)
+        try:
+            await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+            if draining.done() and not talking.done() and not failed.done():
+                leaving = asyncio.create_task(self._leave())
+                await asyncio.wait((leaving, talking, failed), return_when=asyncio.FIRST_COMPLETED)
+                leaving.cancel()
+                await asyncio.gather(leaving, return_exceptions=True)
+        finally:
+            for one in background:
+                one.cancel()
+            ends = await asyncio.gather(*background, return_exceptions=True)
+        if self._session.outbox.refused:
+            return Exit(1, f"the coordinator refused this worker: {self._session.outbox.refused}")
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+        return self._exit
+
+    def _close_executors(self) -> None:
+        for executor in self._executors.values():
+            executor.close()
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._host.look()
+            now = clock()
+            late = self._slots.overdue(now)
+            for attempt in late:
+                self._release(attempt)
+            for attempt in self._deadlines.due(now):
+                self._time_out(attempt, now)
+            if late:
+                self._session.poke()
+            if 0 < self._slots.total <= self._slots.stuck and not self._draining.is_set():
+                log.error(
+                    "all %d slots are held by code that outlived its timeout: this worker leaves", self._slots.total
+                )
+                self._exit = Exit(1, "all slots are stuck")
+                self.drain()
+
+    def _on_link(self, change: str) -> None:
+        if change.startswith("failed"):
+            self._exit = Exit(1, f"the bus cannot be used: {change}")
+            self._failed.set()
+
+    # -------------------------------------------------------------------------------------------------- the way out
+
+    async def _leave(self) -> None:
+        """Hand back what has not started, put workflows away, wait for tasks, hand back what outlives the grace, say
+        Bye."""
+        log.info("draining: %d runs held", len(self._roster.unended()))
+        for attempt in self._slots.close():
+            self._release(attempt)
+        self._host.put_all_away()
+        self._session.poke()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.grace.total_seconds()):
+                await self._ended_or_told()
+        for attempt in self._roster.unended():
+            self._roster.report_end(attempt, Released(attempt.run_id, attempt.epoch, lost=attempt.began_at is not None))
+            self._executors[attempt.kind].interrupt(attempt)
+        self._session.poke()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_TIMEOUT):
+                await self._session.emptied()
+                await self._session.say_bye()
+
+    async def _ended_or_told(self) -> None:
+        while self._roster.unended() and not self._leaving.is_set():
+            self._moved.clear()
+            await self._moved.wait()
+
+    # ------------------------------------------------------------------------------------------- what the session asks
+
+    def hello(self) -> Hello:
+        """See Staff."""
+        return Hello(
+            worker_id=self.worker_id,
+            pool=self._config.pool,
+            slots=self._config.slots,
+            offers=self._catalog.offers(),
+            held=self._roster.held(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            python=".".join(platform.python_version_tuple()[:2]),
+            probe=self._probe,
+            draining=self._draining.is_set(),
+        )
+
+    def beat(self, directives: int) -> Beat:
+        """See Staff."""
+        return Beat(directives, self._slots.stuck, self._roster.digest(), self._draining.is_set())
+
+    def gather(self) -> list[Report]:
+        """See Staff."""
+        notes = self._tray.take()
+        if notes:
+            self._roster.take_notes(notes)
+        reports = self._roster.gather(clock())
+        if self._roster.waits and self._look is None:
+            self._look = self._loop.call_later(BEGUN_AFTER, self._look_again)
+        return reports
+
+    def _look_again(self) -> None:
+        self._look = None
+        self._session.poke()
+
+    def numbered(self, number: int) -> None:
+        """See Staff."""
+        self._roster.numbered(number)
+
+    def taken(self, number: int) -> None:
+        """See Staff."""
+        self._roster.taken(number)
+
+    # ------------------------------------------------------------------------------------------------- the directives
+
+    def carry_out(self, directives: Sequence[Directive]) -> None:
+        """See Staff."""
+        starting: dict[str, list[Attempt]] = {}
+        for directive in directives:
+            match directive:
+                case Start():
+                    attempt = self._admit(directive)
+                    if attempt is not None:
+                        starting.setdefault(attempt.kind, []).append(attempt)
+                case Deliver() | JournalPage():
+                    held = self._roster.find(directive.run_id, directive.epoch)
+                    if held is not None:
+                        self._host.tell(held, directive)
+                case CancelRun():
+                    self._begin(starting)
+                    self._cancel(directive)
+                case Abandon():
+                    self._begin(starting)
+                    self._abandon(directive)
+                case Drain():
+                    self._draining.set()
+        self._begin(starting)
+
+    def _begin(self, starting: dict[str, list[Attempt]]) -> None:
+        for kind, attempts in starting.items():
+            if kind == WORKFLOW:
+                self._host.take(attempts)
+            elif self._slots.add(kind, attempts, clock()):
+                self._executors[kind].wake()
+        starting.clear()
+
+    def _admit(self, start: Start) -> Attempt | None:
+        held = self._roster.attempts.get(start.run_id)
+        if held is not None:
+            if held.epoch >= start.epoch:
+                return None
+            self._drop(held)
+        routine = self._catalog.find(start.routine, start.version)
+        if routine is None:
+            self._roster.refuse(start, self._unknown(start))
+            return None
+        attempt = self._roster.admit(start, routine)
+        if self._draining.is_set():
+            self._release(attempt)
+            return None
+        return attempt
+
+    def _unknown(self, start: Start) -> str:
+        near = self._catalog.near(start.routine)
+        hint = f"; it has {', '.join(near)}" if near else ""
+        return f"worker {self.worker_id} has no routine {start.routine}@{start.version}{hint}"
+
+    def _cancel(self, order: CancelRun) -> None:
+        attempt = self._roster.find(order.run_id, order.epoch)
+        if attempt is None:
+            return
+        attempt.canceled = order.reason
+        attempt.context.canceled = True
+        if self._slots.withdraw(attempt):
+            self._release(attempt)
+        else:
+            self._executors[attempt.kind].interrupt(attempt)
+
+    def _abandon(self, order: Abandon) -> None:
+        held = self._roster.attempts.get(order.run_id)
+        if held is not None and held.epoch <= order.epoch:
+            self._drop(held)
+
+    def _drop(self, attempt: Attempt) -> None:
+        """Hold it no longer; what still runs of it is ended if that can be done, and keeps its slot until then."""
+        ended = attempt.reported
+        self._roster.forget(attempt)
+        if ended or self._slots.withdraw(attempt):
+            return
+        attempt.context.canceled = True
+        attempt.context.silent = True
+        self._stick(attempt)
+        self._executors[attempt.kind].interrupt(attempt)
+
+    def _release(self, attempt: Attempt) -> None:
+        self._roster.report_end(attempt, Released(attempt.run_id, attempt.epoch))
+
+    def _stick(self, attempt: Attempt) -> None:
+        if attempt.kind != WORKFLOW:
+            attempt.stuck = True
+            self._slots.stick()
+
+    # ------------------------------------------------------------------------------------------- what the roster tells
+
+    def _on_begun(self, attempt: Attempt) -> None:
+        timeout = attempt.timeout
+        if timeout is not None:
+            self._deadlines.add(clock() + timeout, attempt)
+
+    def _time_out(self, attempt: Attempt, now: float) -> None:
+        """Its time is over. What can be stopped is told to stop; what cannot, or does not, is reported and keeps its
+        slot."""
+        if attempt.reported:
+            return
+        if attempt.kind != threads.KIND and not attempt.timed_out:
+            attempt.timed_out = True
+            attempt.context.canceled = True
+            self._deadlines.add(now + self._deadlines.patience, attempt)
+        else:
+            attempt.timed_out = True
+            self._roster.report_end(attempt, self._desk.bench.timed_out(attempt))
+            self._stick(attempt)
+            self._session.poke()
+        self._executors[attempt.kind].interrupt(attempt)
+
+    def _on_ended(self, attempt: Attempt, report: Report) -> None:
+        if self._telemetry.enabled and attempt.span:
+            spans.record(self._telemetry, self._names.namespace, self.worker_id, attempt, report)
+        self._moved.set()
+
+    def _on_freed(self, attempt: Attempt) -> None:
+        self._slots.unstick()

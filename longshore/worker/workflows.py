@@ -1,0 +1,345 @@
+"""The workflow host: one thread in which every workflow of this worker lives, each on its own deterministic loop.
+
+It takes Starts, deliveries and journal pages in batches, pumps what they concern, and says once per batch and workflow
+what came of it. What blocks (payloads) goes through a few threads beside it. Waiting workflows cost memory only, and
+are put away in time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from longshore.core.errors import Nondeterminism, PayloadUnavailable
+from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended
+from longshore.engine.workflow import Completed, Nondeterministic, Raised
+from longshore.routines.catalog import Catalog
+from longshore.serialization.arguments import Arguments
+from longshore.serialization.failures import encode_failure
+from longshore.worker.asking import Asked, commands
+from longshore.worker.attempt import Attempt
+from longshore.worker.bench import NONDETERMINISM, Verdict, check_wanted, ended
+from longshore.worker.config import WorkerConfig
+from longshore.worker.desk import Desk, Note, log
+from longshore.worker.flow import FETCH_PATIENCE, Flow
+
+PAYLOAD_THREADS: Final = 4
+LOOK_EVERY: Final = 1.0
+LONG_PUMP: Final = 1.0
+"""Seconds after which a pump is logged with its stack: workflows should only arrange work."""
+FETCH_AGAIN: Final = 2.0
+"""Seconds until a value is fetched again from a payload store that did not answer."""
+CLOSE_TIMEOUT: Final = 2.0
+
+Job = Callable[[], None]
+
+
+class WorkflowHost:
+    """See the module. An Executor, too: `interrupt` drops a workflow that is no longer wanted."""
+
+    def __init__(self, desk: Desk, catalog: Catalog, config: WorkerConfig) -> None:
+        self._desk = desk
+        self._bench = desk.bench
+        self._modules = catalog.modules
+        self._config = config
+        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._flows: dict[Attempt, Flow] = {}  # the one that moved last is the last
+        self._touched: dict[Flow, None] = {}
+        self._pumping: tuple[float, Attempt] | None = None
+        self._warned: Attempt | None = None
+        self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-workflow-payloads")
+        self._closing = False
+        self._thread = threading.Thread(target=self._live, name="longshore-workflows", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------------------------------------- from other threads
+
+    def wake(self) -> None:
+        """See Executor: workflows wait for no slot."""
+
+    def take(self, attempts: Sequence[Attempt]) -> None:
+        """Start these."""
+        self._inbox.put(partial(self._take, attempts))
+
+    def tell(self, attempt: Attempt, message: Deliver | JournalPage) -> None:
+        """Facts for one that is held."""
+        self._inbox.put(partial(self._tell, attempt, message))
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """See Executor: dropped if its end is reported; a cancel comes as a delivery, in its turn."""
+        if attempt.reported:
+            self._inbox.put(partial(self._drop, attempt))
+
+    def put_all_away(self) -> None:
+        """Put every workflow away, whatever it does."""
+        self._inbox.put(self._put_all_away)
+
+    def look(self) -> None:
+        """Warn of a pump that takes long. From the bus's thread, now and then."""
+        pumping = self._pumping
+        if pumping is None or self._warned is pumping[1] or time.monotonic() - pumping[0] < LONG_PUMP:
+            return
+        self._warned = pumping[1]
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else ""
+        log.warning(
+            "workflow %s (run %s) has computed for over %g s, holding up all workflows here; move that to a task\n%s",
+            pumping[1].routine.id,
+            pumping[1].run_id,
+            LONG_PUMP,
+            stack,
+        )
+
+    def close(self) -> None:
+        """See Executor."""
+        if self._closing:
+            return
+        self._closing = True
+        self._inbox.put(None)
+        self._thread.join(CLOSE_TIMEOUT)
+        self._payloads.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------------------------------------ on the host's thread
+
+    def _live(self) -> None:
+        while True:
+            try:
+                job = self._inbox.get(timeout=LOOK_EVERY)
+            except queue.Empty:
+                self._look_at_waiting()
+                continue
+            while True:
+                if job is None:
+                    return
+                job()
+                try:
+                    job = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+            self._answer()
+
+    def _take(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            flow = self._flows[attempt] = Flow(attempt, self._modules)
+            if flow.replays:
+                self._fetch(flow, -1)
+            self._aside(flow, self._ready_arguments(attempt), partial(self._prepare, flow))
+
+    def _ready_arguments(self, attempt: Attempt) -> Callable[[], Arguments]:
+        return partial(self._bench.arguments, attempt.start, attempt.routine)
+
+    def _prepare(self, flow: Flow, arguments: Arguments) -> None:
+        attempt = flow.attempt
+        check_wanted(attempt)
+        function = attempt.routine.function
+        attempt.context.report_progress = partial(self._desk.progress, attempt)
+        self._desk.begin(attempt)
+        flow.prepare(lambda: function(*arguments.args, **arguments.kwargs))
+
+    def _tell(self, attempt: Attempt, message: Deliver | JournalPage) -> None:
+        flow = self._flows.get(attempt)
+        if flow is None:
+            return
+        if isinstance(message, Deliver):
+            flow.deliver(message)
+        else:
+            flow.turn_page(message)
+            if not message.last:
+                self._fetch(flow, message.upto)
+        for delivery in flow.unfetched():
+            self._payloads.submit(self._load, flow, delivery)
+        self._touched[flow] = None
+
+    def _load(self, flow: Flow, delivery: Delivery) -> None:
+        """In a payload thread: the value, or the exception to raise where the workflow waits for it."""
+        try:
+            value: Any = self._bench.load(delivery.result or b"")
+        except PayloadUnavailable as error:
+            log.warning("run %s waits for a result that cannot be fetched: %s", flow.attempt.run_id, error)
+            again = threading.Timer(FETCH_AGAIN, self._inbox.put, (partial(self._load_again, flow, delivery),))
+            again.daemon = True
+            again.start()
+            return
+        except Exception as error:  # noqa: BLE001 - unreadable for good: it becomes the outcome of the call
+            value = error
+        self._inbox.put(partial(self._arrived, flow, delivery.seq, value))
+
+    def _load_again(self, flow: Flow, delivery: Delivery) -> None:
+        if flow.attempt in self._flows and not self._closing:
+            self._payloads.submit(self._load, flow, delivery)
+
+    def _arrived(self, flow: Flow, seq: int, value: Any) -> None:
+        flow.arrived(seq, value)
+        self._touched[flow] = None
+
+    def _fetch(self, flow: Flow, after: int) -> None:
+        flow.fetch_at = time.monotonic() + FETCH_PATIENCE
+        self._say(flow, Fetch(flow.attempt.run_id, flow.attempt.epoch, after))
+
+    def _say(self, flow: Flow, report: Commands | Fetch | Finished | Suspended | Released) -> None:
+        self._desk.tray.put(Note(flow.attempt, report))
+
+    def _aside(self, flow: Flow, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Do `work` in a payload thread while the workflow stands still, then `then` here with what it gave."""
+        flow.busy = True
+
+        def outside() -> None:
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - the failure of a routine's own values ends its attempt
+                self._inbox.put(partial(self._returned, flow, partial(self._fail, flow, error)))
+            else:
+                self._inbox.put(partial(self._returned, flow, partial(then, result)))
+
+        self._payloads.submit(outside)
+
+    def _returned(self, flow: Flow, then: Job) -> None:
+        flow.busy = False
+        if flow.attempt not in self._flows:
+            return
+        try:
+            then()
+        except BaseException as error:  # noqa: BLE001 - as above
+            self._fail(flow, error)
+        self._touched[flow] = None
+
+    # ----------------------------------------------------------------------------------------------- pump and answer
+
+    def _answer(self) -> None:
+        touched, self._touched = self._touched, {}
+        for flow in touched:
+            if flow.attempt not in self._flows:
+                continue
+            try:
+                self._pump(flow)
+            except BaseException as error:  # noqa: BLE001 - a fault around one workflow must not end the others
+                log.exception("run %s cannot go on", flow.attempt.run_id)
+                self._fail(flow, error)
+        self._put_some_away()
+
+    def _pump(self, flow: Flow) -> None:
+        attempt = flow.attempt
+        attempt.user_code = True
+        moved = False
+        self._pumping = (time.monotonic(), attempt)
+        try:
+            while flow.step():
+                moved = True
+        finally:
+            self._pumping = self._warned = None
+        if moved:
+            flow.moved_at = time.monotonic()
+            self._flows[attempt] = self._flows.pop(attempt)
+        if flow.outcome is not None:
+            self._end(flow)
+            return
+        if flow.dead:
+            self._fail(
+                flow,
+                RuntimeError("the workflow waits for something that nothing can ever bring about:\n" + flow.stacks()),
+            )
+            return
+        if flow.due:
+            self._command(flow)
+        if flow.missing() and flow.fetch_at is None:
+            self._fetch(flow, flow.applied)
+
+    def _command(self, flow: Flow, *, ending: bool = False) -> None:
+        inputs = [self._bench.small_arguments(new.call.arguments) for new in flow.calls]
+        upto = None if ending else flow.applied
+        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed)
+        flow.calls, flow.timers, flow.closed = [], [], []
+        if asked.is_heavy:
+            self._aside(flow, partial(commands, self._bench, asked), partial(self._send, flow, upto))
+        else:
+            self._send(flow, upto, commands(self._bench, asked))
+
+    def _send(self, flow: Flow, upto: int | None, parts: list[Commands]) -> None:
+        self._desk.tray.put_all([Note(flow.attempt, part) for part in parts])
+        if upto is not None:
+            flow.reported = upto
+
+    def _end(self, flow: Flow) -> None:
+        """The code has ended: what it asked for at the last is said first, then how it ended."""
+        if flow.busy:
+            return
+        if flow.calls and not isinstance(flow.outcome, Nondeterministic):
+            flow.timers, flow.closed = [], []
+            self._command(flow, ending=True)
+            if flow.busy:
+                return
+        match flow.outcome:
+            case Completed(value=value):
+                result = self._bench.result(value)
+                if result is None:
+                    stow = partial(self._bench.stow, value, flow.attempt.key_prefix)
+                    self._aside(flow, stow, partial(self._complete, flow))
+                else:
+                    self._complete(flow, result)
+            case Raised(exception=error):
+                self._fail(flow, error)
+            case Nondeterministic(failure=text):
+                failure = encode_failure(Nondeterminism(text))
+                self._finish(flow, ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), failure))
+
+    def _complete(self, flow: Flow, result: Any) -> None:
+        arguments = (
+            self._bench.arguments(flow.attempt.start, flow.attempt.routine) if flow.attempt.start.cache else None
+        )
+        self._finish(flow, self._bench.completed(flow.attempt, result, arguments))
+
+    def _fail(self, flow: Flow, error: BaseException) -> None:
+        self._finish(flow, self._bench.failed(flow.attempt, error))
+
+    def _finish(self, flow: Flow, report: Finished) -> None:
+        report.upto_seq = flow.applied if flow.applied >= 0 else None
+        report.slot_us = 0  # pumps need no slot
+        self._say(flow, report)
+        self._forget(flow)
+
+    # --------------------------------------------------------------------------------------------------- putting away
+
+    def _drop(self, attempt: Attempt) -> None:
+        flow = self._flows.get(attempt)
+        if flow is not None:
+            self._forget(flow)
+
+    def _forget(self, flow: Flow) -> None:
+        del self._flows[flow.attempt]
+        self._touched.pop(flow, None)
+        flow.kill()
+
+    def _put_all_away(self) -> None:
+        for flow in list(self._flows.values()):
+            self._put_away(flow)
+
+    def _put_away(self, flow: Flow) -> None:
+        attempt = flow.attempt
+        known = flow.reported if flow.reported is not None else attempt.start.processed_seq
+        if known >= 0:
+            self._say(flow, Suspended(attempt.run_id, attempt.epoch, known))
+        else:
+            self._say(flow, Released(attempt.run_id, attempt.epoch))
+        self._forget(flow)
+
+    def _put_some_away(self) -> None:
+        surplus = len(self._flows) - self._config.hanging
+        if surplus > 0:
+            for flow in [flow for flow in self._flows.values() if flow.stands_still][:surplus]:
+                self._put_away(flow)
+
+    def _look_at_waiting(self) -> None:
+        now = time.monotonic()
+        for_long = self._config.hanging_for.total_seconds()
+        for flow in list(self._flows.values()):
+            if flow.fetch_at is not None and now >= flow.fetch_at:
+                self._fetch(flow, flow.applied)
+            elif flow.stands_still and now - flow.moved_at >= for_long:
+                self._put_away(flow)
