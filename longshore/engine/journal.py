@@ -1,0 +1,89 @@
+"""What a workflow has asked for, compared with what was recorded. Pure: no loop, no clock, no chance.
+
+A call or timer has an address and a fingerprint. Asked again in a replay it must be the same; without a row it is new
+only in a pump that was not processed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from longshore.core.errors import Nondeterminism
+from longshore.core.ids import Address
+from longshore.core.message import CallRow
+
+CALL: Final = "call"
+TIMER: Final = "timer"
+
+_ADVICE: Final = (
+    "The workflow's code was changed while this run was under way, or it depends on something that differs each time "
+    "(clock, chance, the order of a set). Nothing new was executed. Put the old code back under this version, or run "
+    "it anew."
+)
+
+
+def fingerprint(kind: str, name: str, digest: str) -> str:
+    """The short digest by which an operation is recognized."""
+    return sha256(f"{kind}\0{name}\0{digest}".encode()).hexdigest()[:16]
+
+
+class Journal:
+    """The rows not yet asked for, and every address that was. `seq` is the delivery whose pump is under way."""
+
+    def __init__(self, processed_seq: int) -> None:
+        self.seq = -1
+        self.processed_seq = processed_seq
+        self._rows: dict[Address, CallRow] = {}
+        self._asked: set[Address] = set()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether this pump has been processed before: what it asks for and says is known."""
+        return self.seq <= self.processed_seq
+
+    def learn(self, rows: Iterable[CallRow]) -> None:
+        """Recorded calls and timers; those asked for already are known to be right."""
+        asked = self._asked
+        self._rows.update((row.address, row) for row in rows if row.address not in asked)
+
+    def ask(self, address: Address, kind: str, name: str, digest: str, place: str) -> bool:
+        """Whether this operation is new. Raises Nondeterminism when the journal says otherwise."""
+        row = self._rows.pop(address, None)
+        if row is None:
+            if self.seq > self.processed_seq:
+                self._asked.add(address)
+                return True
+            raise self._mismatch(address, "nothing was asked for here", _described(kind, name, digest, place))
+        if row.kind != kind or row.digest != digest:
+            raise self._mismatch(address, _recorded(row), _described(kind, name, digest, place))
+        self._asked.add(address)
+        return False
+
+    def was_asked(self, address: Address) -> bool:
+        """Whether the code asked for something at this address."""
+        return address in self._asked
+
+    def unasked(self, address: Address, kind: str) -> Nondeterminism:
+        """The error for a delivery to an address where the code asked for nothing of that kind."""
+        row = self._rows.get(address)
+        recorded = _recorded(row) if row is not None else f"something answered by a delivery of kind {kind!r}"
+        asked = "something of another kind" if address in self._asked else "asks for nothing here"
+        return self._mismatch(address, recorded, asked)
+
+    def _mismatch(self, address: Address, recorded: str, asked: str) -> Nondeterminism:
+        return Nondeterminism(
+            f"the code does not match the journal at address {address}, in delivery {self.seq}\n"
+            f"  recorded: {recorded}\n"
+            f"  the code: {asked}\n{_ADVICE}"
+        )
+
+
+def _recorded(row: CallRow) -> str:
+    return f"{_described(row.kind, row.name, row.digest, row.place)}, in delivery {row.asked_seq}"
+
+
+def _described(kind: str, name: str, digest: str, place: str) -> str:
+    what = f"call of {name!r} with arguments" if kind == CALL else "timer of length"
+    return f"{what} {digest} at {place or 'an unknown place'}"

@@ -1,0 +1,300 @@
+"""One workflow being executed: its journal, its loop, and the steps it takes. Live and replayed by the same procedure.
+
+`begin` and `deliver` apply one fact, run the code until it is still, and say what it newly asked for. Nothing in here
+talks to anybody: the worker's host learns rows, delivers facts and sends what the steps say (DESIGN 8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import zlib
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
+from longshore.core.ids import Address
+from longshore.core.message import CallRow, Delivery
+from longshore.core.run import Status
+from longshore.engine import stacks
+from longshore.engine.force import WorkflowEngine
+from longshore.engine.journal import CALL, TIMER, Journal, fingerprint
+from longshore.engine.loop import DurableTimer, WorkflowLoop, WorkflowTask
+from longshore.routines.context import CURRENT_RUN, RunContext
+from longshore.routines.routine import CURRENT_ENGINE, Call
+
+_LOG: Final = logging.getLogger("longshore.workflow")
+
+
+@dataclass(slots=True)
+class Completed:
+    """The workflow returned."""
+
+    value: Any
+
+
+@dataclass(slots=True)
+class Raised:
+    """The workflow raised; a CancelledError when it was canceled and did not object."""
+
+    exception: BaseException
+
+
+@dataclass(slots=True)
+class Nondeterministic:
+    """The code and its journal differ; `failure` shows both sides. Nothing more is executed."""
+
+    failure: str
+
+
+Outcome = Completed | Raised | Nondeterministic
+
+
+@dataclass(slots=True)
+class NewCall:
+    """A routine call without a row."""
+
+    address: Address
+    call: Call[Any]
+    digest: str
+    place: str
+    asked_seq: int
+
+
+@dataclass(slots=True)
+class NewTimer:
+    """A timer without a row, due at an absolute instant."""
+
+    address: Address
+    duration: timedelta
+    digest: str
+    due_at: datetime
+    place: str
+    asked_seq: int
+
+
+@dataclass(slots=True)
+class Step:
+    """What one delivery brought about. `closed` are addresses the code no longer waits for."""
+
+    seq: int
+    calls: list[NewCall] = field(default_factory=list)
+    timers: list[NewTimer] = field(default_factory=list)
+    closed: list[Address] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+
+class CallFuture(asyncio.Future[Any]):
+    """What a call waits for. A cancellation closes its address."""
+
+    address: Address
+    closing: Callable[[Address], None]
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As a future's; the first time it also tells the execution."""
+        canceled = super().cancel(msg)
+        if canceled:
+            self.closing(self.address)
+        return canceled
+
+
+class WorkflowExecution:
+    """A workflow from its first step to its outcome, or until it is put away. All methods are called on one thread.
+
+    `processed_seq` is the last delivery whose commands the ledger has (-1: none): up to there everything asked for must
+    have a row. `run_context` is what `longshore.context` shows inside; it is silent while the workflow replays.
+    """
+
+    def __init__(
+        self,
+        call_function: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        started_at: datetime,
+        run_context: RunContext,
+        processed_seq: int = -1,
+    ) -> None:
+        self._call_function = call_function
+        self._started_at = started_at
+        self._run = run_context
+        self._journal = Journal(processed_seq)
+        self._loop = WorkflowLoop(self, salt=zlib.crc32(run_context.run_id.encode()))
+        self._open: dict[Address, CallFuture | DurableTimer] = {}
+        self._step = Step(seq=-1)
+        self._outcome: Outcome | None = None
+        self._main: WorkflowTask | None = None
+
+    # ------------------------------------------------------------------------------------------------- what a host does
+
+    @property
+    def seq(self) -> int:
+        """The last delivery applied: 0 after `begin`, -1 before."""
+        return self._journal.seq
+
+    @property
+    def waiting(self) -> Collection[Address]:
+        """Open calls and timers, in the order they were asked for. None and no outcome: nothing will ever wake it."""
+        return self._open.keys()
+
+    def stacks(self) -> str:
+        """Where each of its coroutines waits, a paragraph per coroutine."""
+        return stacks.describe(self._loop.live(), self._open)
+
+    def learn(self, rows: Iterable[CallRow]) -> None:
+        """Recorded calls and timers; given before the pump in which they were asked."""
+        self._journal.learn(rows)
+
+    def begin(self) -> Step:
+        """Start the code: seq 0. Raises ProtocolError when it was begun before."""
+        self._expect(0)
+        context = contextvars.copy_context()
+        context.run(CURRENT_ENGINE.set, WorkflowEngine(self._execute))
+        context.run(CURRENT_RUN.set, self._run)
+        self._main = self._loop.start(self._body(), context)
+        return self._pump()
+
+    def deliver(self, delivery: Delivery, value: Any = None) -> Step:
+        """Apply the fact with the next seq. `value` is the call's result, or the exception to raise where it waits.
+
+        A fact for a closed or finished call has no effect. Raises ProtocolError for any other seq than the next.
+        """
+        self._expect(delivery.seq)
+        if self._outcome is None:
+            self._pass_time((delivery.at - self._started_at).total_seconds())
+            self._apply(delivery, value)
+        return self._pump()
+
+    def kill(self) -> None:
+        """Put the workflow away. Its coroutines are unwound; whatever their `finally` asks for has no effect."""
+        self._run.silent = True
+        self._open.clear()
+        self._loop.put_away()
+
+    # --------------------------------------------------------------------------------------------------------- one step
+
+    def _expect(self, seq: int) -> None:
+        if seq != self._journal.seq + 1:
+            raise ProtocolError(
+                f"run {self._run.run_id}: delivery {seq} was given after delivery {self._journal.seq}; "
+                f"the next is {self._journal.seq + 1}"
+            )
+        self._journal.seq = seq
+        self._step = Step(seq=seq)
+        self._run.silent = self._journal.replaying
+
+    async def _body(self) -> Any:
+        try:
+            return await self._call_function()
+        finally:
+            self._loop.halt()  # other coroutines of the workflow end with it
+
+    def _pump(self) -> Step:
+        step = self._step
+        if self._outcome is None:
+            self._loop.pump()
+            if self._outcome is None:
+                self._outcome = self._ended()
+            if self._outcome is not None:
+                self._loop.report_lost()
+                self.kill()
+        step.outcome = self._outcome
+        return step
+
+    def _ended(self) -> Outcome | None:
+        main = self._main
+        if main is None or not main.done():
+            return None if self._loop.escaped is None else Raised(self._loop.escaped)
+        try:
+            return Completed(main.result())
+        except BaseException as error:  # noqa: BLE001 - the routine's own failure becomes its outcome, SystemExit too
+            return Raised(error)
+
+    def _apply(self, delivery: Delivery, value: Any) -> None:
+        if delivery.kind == "cancel":
+            self._run.canceled = True
+            if self._main is not None:
+                self._main.cancel()
+            return
+        waiting = self._open.pop(delivery.address, None)
+        if isinstance(waiting, CallFuture) and delivery.kind == "outcome":
+            _settle(waiting, delivery, value)
+        elif isinstance(waiting, DurableTimer) and delivery.kind == "timer":
+            self._pass_time(waiting.when())
+            self._loop.fire(waiting)
+        elif waiting is not None or not self._journal.was_asked(delivery.address):
+            self._stop(self._journal.unasked(delivery.address, delivery.kind))
+
+    def _pass_time(self, seconds: float) -> None:
+        self._loop.clock = max(self._loop.clock, seconds)
+
+    def _stop(self, difference: Nondeterminism) -> None:
+        self._outcome = Nondeterministic(str(difference))
+        self._loop.halt()
+        self._step.calls, self._step.timers, self._step.closed = [], [], []
+
+    # ---------------------------------------------------------------------------------------------- what the code asks
+
+    def _execute(self, call: Call[Any]) -> CallFuture:
+        future = CallFuture(loop=self._loop)
+        future.closing, future.address = self._close, Address("")
+        if self._loop.halted:
+            return future  # never comes: nothing more is executed
+        if not isinstance(asyncio.current_task(self._loop), WorkflowTask):
+            raise UsageError(f"{call.place}: a routine was awaited outside of the workflow's own coroutines")
+        routine = call.routine
+        digest = fingerprint(CALL, routine.name, routine.signature.digest(call.arguments))
+        address = future.address = self._loop.scope().next_address()
+        place = call.place
+        try:
+            new = self._journal.ask(address, CALL, routine.name, digest, place)
+        except Nondeterminism as difference:
+            self._stop(difference)
+            return future
+        self._open[address] = future
+        if new:
+            self._step.calls.append(NewCall(address, call, digest, place, self._journal.seq))
+        return future
+
+    def timer_asked(self, timer: DurableTimer) -> None:
+        """The loop's word: the code waits for an instant."""
+        digest = fingerprint(TIMER, "", str(timer.microseconds))
+        address, place = self._loop.scope().next_address(), stacks.caller()
+        try:
+            new = self._journal.ask(address, TIMER, "", digest, place)
+        except Nondeterminism as difference:
+            self._stop(difference)
+            return
+        timer.address = address
+        self._open[address] = timer
+        if new:
+            duration = timedelta(microseconds=timer.microseconds)
+            due_at = self._started_at + timedelta(seconds=self._loop.clock) + duration
+            self._step.timers.append(NewTimer(address, duration, digest, due_at, place, self._journal.seq))
+
+    def timer_canceled(self, timer: DurableTimer) -> None:
+        """The loop's word: the code no longer waits for it (also said of timers that fired)."""
+        self._close(Address(timer.address))
+
+    def _close(self, address: Address) -> None:
+        if self._open.pop(address, None) is not None and not self._journal.replaying:
+            self._step.closed.append(address)
+
+    def failure_lost(self, context: dict[str, Any]) -> None:
+        """The loop's word: a failure nobody awaited. Logged once, not again in a replay."""
+        if not self._run.silent:
+            own = {"run_id": self._run.run_id, "routine": self._run.routine}
+            message = context.get("message", "a coroutine failed")
+            _LOG.error("%s: %s", self._run.routine, message, exc_info=context.get("exception"), extra=own)
+
+
+def _settle(future: CallFuture, delivery: Delivery, value: Any) -> None:
+    if not isinstance(value, BaseException) or delivery.status == Status.COMPLETED:
+        future.set_result(value)
+    elif isinstance(value, StopIteration):  # a future refuses it, as a coroutine would
+        error = RuntimeError("the routine raised StopIteration")
+        error.__cause__ = value
+        future.set_exception(error)
+    else:
+        future.set_exception(value)
