@@ -137,7 +137,7 @@ class House:
         if name in SERVERS:
             health: list[str] = SERVERS[name]["health"]
             return health
-        told = json.loads(podman("image", "inspect", self._images.longshore))[0]["HealthCheck"]["Test"]
+        told = json.loads(podman("image", "inspect", self._images.longshore))[0]["Healthcheck"]["Test"]
         return list(told[1:])  # without the word CMD
 
     def _volume(self, text: str) -> str:
