@@ -76,6 +76,7 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         """See PayloadStore."""
+        check_key(key)
         try:
             with self._answering(key) as (connection, where):
                 connection.client.head_object(**where)
@@ -140,10 +141,11 @@ class _Connection:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
 
         self.process = os.getpid()
         self.client_error: type[Exception] = ClientError
-        self.unreachable: tuple[type[Exception], ...] = (BotoCoreError, OSError)
+        self.unreachable: tuple[type[Exception], ...] = (BotoCoreError, HTTPError, OSError)
         self.failures = (ClientError, *self.unreachable)
         self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
         config = Config(
@@ -233,9 +235,8 @@ class _RangeReader:
     def __init__(self, store: S3Store, key: str, connection: _Connection, where: dict[str, str]) -> None:
         self._store = store
         self._key = key
-        self._client = connection.client
+        self._connection = connection
         self._where = where
-        self._pool = connection.pool
         self._ahead: deque[Future[bytes]] = deque()
         first, answer = self._fetch(0, {})
         self._match = {"IfMatch": answer["ETag"]} if "ETag" in answer else {}
@@ -273,7 +274,7 @@ class _RangeReader:
 
     def _look_ahead(self) -> None:
         while len(self._ahead) < _AHEAD and self._next < self.size:
-            self._ahead.append(self._pool.submit(self._fetch_next, self._next))
+            self._ahead.append(self._connection.pool.submit(self._fetch_next, self._next))
             self._next += PART
 
     def _fetch_next(self, start: int) -> bytes:
@@ -285,14 +286,14 @@ class _RangeReader:
         return body
 
     def _fetch(self, start: int, match: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
-        from botocore.exceptions import BotoCoreError
-
         for attempt in range(_BODY_ATTEMPTS):  # botocore repeats requests, not the reading of bodies
             try:
-                answer = self._client.get_object(**self._where, Range=f"bytes={start}-{start + PART - 1}", **match)
+                answer = self._connection.client.get_object(
+                    **self._where, Range=f"bytes={start}-{start + PART - 1}", **match
+                )
                 with answer["Body"] as body:
                     return body.read(), answer
-            except BotoCoreError:
+            except self._connection.unreachable:
                 if attempt == _BODY_ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")

@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_origin, get_type_hints
 
-from longshore.core.errors import ArgumentError, DecodeError
+from longshore.core.errors import ArgumentError, DecodeError, EncodingError
 from longshore.serialization.digests import digest
 from longshore.serialization.values import Encoded, decode, encode
 
@@ -135,7 +135,15 @@ class Signature:
 
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Encoded:
     """Arguments as bytes. Raises EncodingError naming the path of what cannot travel."""
-    return encode([list(args), dict(kwargs)])
+    try:
+        return encode([list(args), dict(kwargs)])
+    except EncodingError as error:
+        path = (
+            error.path.replace("$[0]", "args", 1)
+            if error.path.startswith("$[0]")
+            else error.path.replace("$[1]", "kwargs", 1)
+        )
+        raise EncodingError(str(error).replace(error.path, path, 1), path=path) from error
 
 
 def decode_arguments(data: bytes | memoryview) -> Arguments:

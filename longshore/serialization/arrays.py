@@ -52,8 +52,10 @@ def _parts(value: Any, kind: str) -> Parts:
         "F" if column_major else "C",
     ]
     if value.nbytes < LARGE:
-        return Parts(ARRAY, head, [value.tobytes(order="F" if column_major else "C")])
-    flat = value.reshape(-1, order="F" if column_major else "C")  # a view where the array is contiguous, else one copy
+        return Parts(ARRAY, head, [value.tobytes(order=head[3])])
+    from numpy import ascontiguousarray
+
+    flat = ascontiguousarray(value.reshape(-1, order=head[3]))  # a view where the array is contiguous, else one copy
     return Parts(ARRAY, head, [memoryview(flat.view("u1"))])
 
 

@@ -31,7 +31,7 @@ from longshore.serialization.wire import JSON_TEXT
 
 _HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bits
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError, OverflowError)
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError, MemoryError, OverflowError)
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 

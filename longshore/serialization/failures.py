@@ -66,8 +66,11 @@ def _traceback(error: BaseException) -> str:
 
 def _arguments(error: BaseException) -> bytes:
     try:
-        state = {name: value for name, value in vars(error).items() if name != "__notes__"}
-        return encode_inline([list(error.args), state], _MAX_VALUE) or b""
+        args, state = error.args, vars(error)
+        if hasattr(type(error).__reduce__, "__objclass__"):  # the builtin one knows what `args` lacks, e.g. a file name
+            args, state = (*error.__reduce__()[1:], {})[:2]
+        kept = {name: value for name, value in state.items() if name != "__notes__"}
+        return encode_inline([list(args), kept], _MAX_VALUE) or b""
     except Exception:  # noqa: BLE001 - the arguments cannot travel; the class and the text still do
         return b""
 
@@ -105,8 +108,7 @@ def _rebuilt(failure: Failure, modules: Collection[str]) -> BaseException | None
     args, state = _state(failure)
     try:
         error = cls(*args) if cls.__module__ == builtins.__name__ else cls.__new__(cls, *args)
-        error.args = tuple(args)
-        error.__dict__.update(state)
+        BaseException.__setstate__(error, state)
     except Exception:  # noqa: BLE001 - a constructor that does not take its own args: the text is what is left
         return None
     return error

@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol
 from longshore.core.errors import DecodeError, EncodingError
 from longshore.serialization import leaves, wire
 from longshore.serialization.packing import HEAVY, SCALARS, Buffer, Packing, too_deep
-from longshore.serialization.registry import codec
 
 _RECORD: Final = struct.Struct(">ccQI")
 """kind, tag, length or count, length of the head."""
@@ -143,9 +142,10 @@ class ByteReader(Protocol):
 
 
 class Source(Protocol):
-    """Bytes in order, with a known end."""
+    """Bytes in order, with a known end; and how objects are made of their parts."""
 
     left: int
+    build: wire.Build
 
     def take(self, size: int) -> bytes | memoryview:
         """Exactly so many bytes, for immediate use. The caller has compared with `left`."""
@@ -157,7 +157,8 @@ class Source(Protocol):
 class ViewSource:
     """A source in memory."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, build: wire.Build) -> None:
+        self.build = build
         self._data = memoryview(data)
         self.left = self._data.nbytes
 
@@ -173,7 +174,8 @@ class ViewSource:
 class StreamSource:
     """A source read from a stream that is said to hold `size` bytes."""
 
-    def __init__(self, reader: ByteReader, size: int) -> None:
+    def __init__(self, reader: ByteReader, size: int, build: wire.Build) -> None:
+        self.build = build
         self._reader = reader
         self.left = size
 
@@ -237,7 +239,7 @@ def _read(source: Source, kind: bytes, tag: bytes, size: int, head: int, depth: 
     if tag == _DICT:
         pairs = iter(items)
         return dict(zip(pairs, pairs, strict=True))
-    return wire.together(tag.decode(), [None, *([heading] if head else []), *items], codec.build)
+    return wire.together(tag.decode(), [None, *([heading] if head else []), *items], source.build)
 
 
 def _read_items(source: Source, count: int, depth: int) -> list[Any]:
@@ -256,7 +258,7 @@ def _read_items(source: Source, count: int, depth: int) -> list[Any]:
 
 def _read_document(source: Source, tag: bytes, size: int) -> Any:
     document = source.take(size)
-    return wire.unpack_rich(document, codec.build) if tag == _R else wire.unpack_plain(document)
+    return wire.unpack_rich(document, source.build) if tag == _R else wire.unpack_plain(document)
 
 
 def _read_frame(source: Source, tag: bytes, size: int) -> Any:

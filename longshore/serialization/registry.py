@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from longshore.core.errors import DecodeError, DefinitionError
+from longshore.core.errors import DecodeError, DefinitionError, EncodingError
 from longshore.serialization import arrays, classes
 from longshore.serialization.parts import Parts, TakeApart
 
@@ -46,7 +46,7 @@ class Codec:
             raise DefinitionError(f"codec name {name!r} belongs to {classes.dotted(owner)}: choose another")
         self._registered[name] = cls
         self._readers[name] = decode
-        self._plans[cls] = lambda value: Parts(REGISTERED, name, [encode(value)])
+        self._plans[cls] = _registered_plan(name, encode)
 
     def allow(self, *modules: str) -> None:
         """Let classes in these modules (and below them) be imported when a value names them."""
@@ -84,6 +84,18 @@ class Codec:
             return reader(items[0])
         except Exception as error:  # the registrant's own code: its failure is a fact about the value
             raise DecodeError(f"the decoder registered for {name!r} failed: {type(error).__name__}: {error}") from error
+
+
+def _registered_plan(name: str, encode: Callable[[Any], Any]) -> TakeApart:
+    def take_apart(value: Any) -> Parts:
+        try:
+            return Parts(REGISTERED, name, [encode(value)])
+        except Exception as error:  # the registrant's own code: its failure is a fact about the value
+            raise EncodingError(
+                f"the encoder registered for {name!r} failed: {type(error).__name__}: {error}"
+            ) from error
+
+    return take_apart
 
 
 def _plan(cls: type) -> TakeApart | None:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from longshore.core.errors import DecodeError, EncodingError
 from longshore.serialization import wire
-from longshore.serialization.packing import HEAVY, Buffer, borrow, give_back
+from longshore.serialization.packing import HEAVY, Buffer, borrow, give_back, too_deep
+from longshore.serialization.paths import located
 from longshore.serialization.records import ByteReader, StreamSource, ViewSource, read_value, write_records
 from longshore.serialization.registry import codec
 
@@ -52,9 +53,15 @@ class Encoded:
 
 def encode(value: Any) -> Encoded:
     """The value as bytes. Raises EncodingError naming the path of what cannot travel, before anything is sent."""
-    document = _document(value)
-    if document is not None:
-        return Encoded(len(document), [document])
+    try:
+        document = _document(value)
+        return Encoded(len(document), [document]) if document is not None else _measured(value)
+    except EncodingError as error:
+        raise located(error, value) from error
+
+
+def _measured(value: Any) -> Encoded:
+    """A heavy value: its pieces where they are few, else only their size."""
     pieces: list[Buffer] | None = []
     size = held = 0
     for piece in _stream(value):
@@ -69,9 +76,12 @@ def encode(value: Any) -> Encoded:
 
 def encode_inline(value: Any, limit: int = wire.LARGE) -> bytes | None:
     """The value as one bytes object of at most `limit` bytes, or None when it is larger. Raises as `encode`."""
-    document = _document(value)
-    if document is None:
-        return _gathered(value, limit)
+    try:
+        document = _document(value)
+        if document is None:
+            return _gathered(value, limit)
+    except EncodingError as error:
+        raise located(error, value) from error
     return document if len(document) <= limit else None
 
 
@@ -80,19 +90,24 @@ def _document(value: Any) -> bytes | None:
     packing = borrow()
     try:
         return packing.document(value) if packing.survey(value, wire.LARGE, 0) != HEAVY else None
+    except RecursionError:
+        raise too_deep() from None
     finally:
         give_back(packing)
 
 
-def decode(data: bytes | memoryview) -> Any:
-    """The value in these bytes. Raises DecodeError, and for a class whose module is not imported says which module."""
+def decode(data: bytes | memoryview, *, build: wire.Build = codec.build) -> Any:
+    """The value in these bytes. Raises DecodeError, and for a class whose module is not imported says which module.
+
+    `build` makes objects of their parts.
+    """
     form = data[0] if len(data) else 0
     if form == wire.PLAIN:
         return wire.unpack_plain(data[1:])
     if form == wire.RICH:
-        return wire.unpack_rich(data[1:], codec.build)
+        return wire.unpack_rich(data[1:], build)
     if form == wire.RECORDS:
-        return read_value(ViewSource(memoryview(data)[1:]))
+        return read_value(ViewSource(memoryview(data)[1:], build))
     if form == wire.JSON_TEXT:
         return _json(data[1:])
     raise DecodeError(
@@ -102,7 +117,7 @@ def decode(data: bytes | memoryview) -> Any:
 
 def decode_stream(reader: ByteReader, size: int) -> Any:
     """The value in a stream of `size` bytes, large buffers read straight into their final place. Raises DecodeError."""
-    source = StreamSource(reader, size)
+    source = StreamSource(reader, size, codec.build)
     if size < 1:
         raise DecodeError("no bytes at all")
     form = source.take(1)

@@ -1,0 +1,200 @@
+"""Bodies of the bus: bounds, order, and what is said about what cannot be read."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longshore.core.envelope import JSON, MSGPACK
+from longshore.core.errors import DecodeError, EncodingError
+from longshore.core.ids import RunId
+from longshore.core.message import (
+    MAX_BODY,
+    MAX_ITEMS,
+    Accepted,
+    Answer,
+    Ask,
+    Beat,
+    Cancel,
+    Finished,
+    Mark,
+    Start,
+    Trigger,
+)
+from longshore.serialization.arguments import decode_arguments
+from longshore.serialization.envelope import pack, unpack_commands, unpack_directives, unpack_replies, unpack_reports
+
+RUN = RunId("0198c0de-0000-7000-8000-000000000000")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def trigger(size: int) -> Trigger:
+    return Trigger(routine="r", run_id=RUN, input=b"x" * size)
+
+
+def test_nothing_packs_to_nothing() -> None:
+    assert pack([]) == []
+
+
+def test_each_direction_comes_back_as_it_was() -> None:
+    commands = [trigger(3), Cancel(run_id=RUN), Ask(what="run", ask_id="a", reply_to="c")]
+    assert [m for body in pack(commands) for m in unpack_commands(body, MSGPACK)] == commands
+    reports = [
+        Beat(directive=3),
+        Finished(run_id=RUN, epoch=1, how="completed", at=NOW, result=b"x"),
+        Mark(term=1, number=2),
+    ]
+    assert [m for body in pack(reports) for m in unpack_reports(body)] == reports
+    directives = [Start(run_id=RUN, epoch=1, attempt=1, routine="r", version="0.0.1", input=b"y")]
+    assert [m for body in pack(directives) for m in unpack_directives(body)] == directives
+    replies = [Accepted(run_id=RUN, status="QUEUED"), Answer(ask_id="a", data={"runs": [1, None]})]
+    assert [m for body in pack(replies) for m in unpack_replies(body)] == replies
+
+
+@given(st.lists(st.integers(0, 400_000), max_size=12), st.integers(0, 2500))
+def test_bodies_are_bounded_and_keep_order(sizes: list[int], small: int) -> None:
+    messages = [trigger(size) for size in sizes] + [Trigger(routine=str(n)) for n in range(small)]
+    bodies = pack(messages)
+    unpacked = [unpack_commands(body, MSGPACK) for body in bodies]
+    assert [m for part in unpacked for m in part] == messages
+    assert all(len(body) <= MAX_BODY for body in bodies)
+    assert all(1 <= len(part) <= MAX_ITEMS for part in unpacked)
+
+
+def test_a_body_may_be_filled_to_the_last_byte() -> None:
+    overhead = len(pack([trigger(70_000)])[0]) - 1 - 70_000
+    [body] = pack([trigger(MAX_BODY - 3 - overhead)])
+    assert len(body) == MAX_BODY - 2
+    with pytest.raises(EncodingError, match=r"Trigger"):
+        pack([trigger(MAX_BODY - 2 - overhead)])
+
+
+def test_a_message_over_the_limit_is_named_by_type() -> None:
+    with pytest.raises(EncodingError, match=r"a Trigger of \d+ bytes is over the limit"):
+        pack([Cancel(run_id=RUN), trigger(MAX_BODY)])
+
+
+def test_a_message_that_cannot_travel_is_named_by_type() -> None:
+    with pytest.raises(EncodingError, match=r"an? Answer cannot travel"):
+        pack([Accepted(run_id=RUN, status="QUEUED"), Answer(ask_id="a", data=object())])
+    with pytest.raises(EncodingError, match=r"an? Answer cannot travel"):
+        pack([Answer(ask_id="a", data=1 << 70)])
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "truncated"),
+        (b"\xc1", "not readable"),
+        (b"\x93", "truncated"),
+        (b"\xdd\xff\xff\xff\xff", "over the limit"),
+        (b"\xdc\xff\xff", "over the limit"),
+        (b"\x91" * 100_000, "not readable"),
+        (msgspec.msgpack.encode([{"type": "nobody"}]), "nobody"),
+        (msgspec.msgpack.encode([{"type": "trigger"}]), "routine"),
+        (msgspec.msgpack.encode([{"type": "trigger", "routine": 3}]), "Expected `str`"),
+        (msgspec.msgpack.encode({"type": "trigger", "routine": "r"}), "Expected `array`"),
+        (
+            msgspec.msgpack.encode(
+                [
+                    {
+                        "type": "ask",
+                        "what": "",
+                        "ask_id": "",
+                        "reply_to": "",
+                        "params": {"x": msgspec.msgpack.Ext(1, b"")},
+                    }
+                ]
+            ),
+            "extension 1",
+        ),
+        (b"\x91" + b"x" * MAX_BODY, "over the limit"),
+        (msgspec.msgpack.encode([Cancel(run_id=RUN)] * (MAX_ITEMS + 1)), "over the limit"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        unpack_commands(body, MSGPACK)
+
+
+@given(st.binary(max_size=200), st.sampled_from([MSGPACK, JSON, "", "text/plain"]))
+def test_random_bytes_are_refused_never_a_crash(body: bytes, content_type: str) -> None:
+    for unpack in (unpack_reports, unpack_directives, unpack_replies):
+        _read_or_refuse(unpack, body)
+    _read_or_refuse(unpack_commands, body, content_type)
+
+
+def _read_or_refuse(unpack: Any, *args: Any) -> None:
+    with suppress(DecodeError):
+        unpack(*args)
+
+
+# ------------------------------------------------------------------------------------------------------ foreign JSON
+
+
+def test_a_foreign_trigger_becomes_one_of_ours() -> None:
+    order = {
+        "type": "trigger",
+        "routine": "train@0.0.1",
+        "args": [1, 10**30, {"a": [None, 2.5]}],
+        "kwargs": {"epochs": 3, "name": "é"},
+        "options": {"tags": ["x"], "delay_ms": 5},
+    }
+    [command] = unpack_commands(json.dumps(order).encode(), "application/json; charset=utf-8")
+    assert isinstance(command, Trigger)
+    assert (command.routine, command.plain, command.run_id) == ("train@0.0.1", True, "")
+    assert (command.options.tags, command.options.delay_ms) == (["x"], 5)
+    assert isinstance(command.input, bytes)
+    assert decode_arguments(command.input) == ((1, 10**30, {"a": [None, 2.5]}), {"epochs": 3, "name": "é"})
+
+
+def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
+    body = b'[{"type":"trigger","routine":"a","run_id":"r"},{"type":"cancel","run_id":"r","reason":"why"}]'
+    first, second = unpack_commands(body, JSON)
+    assert isinstance(first, Trigger)
+    assert first.run_id == "r"
+    assert isinstance(first.input, bytes)
+    assert decode_arguments(first.input) == ((), {})
+    assert second == Cancel(run_id=RunId("r"), reason="why")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "truncated"),
+        (b"{}", "type"),
+        (b"[1]", "Expected `object`"),
+        (b'{"type":"trigger"}', "routine"),
+        (b'{"type":"ping"}', "ping"),
+        (b'{"type":"trigger","routine":"a","args":{}}', "`args` must be a JSON array"),
+        (b'{"type":"trigger","routine":"a","kwargs":[]}', "`kwargs` must be a JSON object"),
+        (b'{"type":"trigger","routine":"a","arg":[]}', "unknown field `arg`"),
+        (b'{"type":"trigger","routine":"a","options":{"delay":5}}', "unknown field `delay`"),
+        (b'{"type":"trigger","routine":"a","options":{"tags":"x"}}', "Expected `array`"),
+        (b'{"type":"trigger","routine":"\xff"}', "not readable"),
+        (b'{"type":"trigger","routine":"a","args":' + b"[" * 100_000, "not readable"),
+        (b"[" + b" " * MAX_BODY, "over the limit"),
+        (b"[" + b",".join([b'{"type":"trigger","routine":"a"}'] * (MAX_ITEMS + 1)) + b"]", "over the limit"),
+    ],
+)
+def test_foreign_commands_that_cannot_be_read_are_refused_with_the_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(DecodeError, match=reason):
+        unpack_commands(body, JSON)
+
+
+def test_foreign_arguments_nested_without_end_are_refused_when_decoded() -> None:
+    for depth in (150, 250, 900):
+        body = b'{"type":"trigger","routine":"a","args":' + b"[" * depth + b"]" * depth + b"}"
+        [command] = unpack_commands(body, JSON)
+        assert isinstance(command, Trigger)
+        assert isinstance(command.input, bytes)
+        if depth < 200:
+            decode_arguments(command.input)
+        else:
+            with pytest.raises(DecodeError, match=r"nested|recursion"):
+                decode_arguments(command.input)
