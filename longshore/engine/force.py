@@ -38,7 +38,7 @@ TASK_ENGINE: Final = TaskEngine()
 
 
 class enter_task:
-    """`with enter_task(run_context):` a task's body runs in here (0.4 us)."""
+    """`with enter_task(run_context):` a task's body runs in here. It costs about 1 us."""
 
     __slots__ = ("_engine", "_run", "_run_before")
 

@@ -80,12 +80,19 @@ class WorkflowTask(asyncio.Task[Any]):
 
     def put_away(self) -> None:
         """Unwind the coroutine where it stands; the loop must have been halted before."""
-        coro: Any = self.get_coro()
+        coro = self.get_coro()
         for _ in range(_THROWS):
-            try:
-                self.ground.run(coro.throw, PutAway())
-            except BaseException:  # noqa: BLE001 - whatever the user's `finally` raises: it has ended
+            if self.ground.run(_ends, coro):
                 return
+
+
+def _ends(coro: Any) -> bool:
+    """Whether the coroutine ends when it is unwound. What it held is dropped in here, in its own context."""
+    try:
+        coro.throw(PutAway())
+    except BaseException:  # noqa: BLE001 - whatever the user's `finally` raises: it has ended
+        return True
+    return False
 
 
 class WorkflowLoop(ClosedLoop):

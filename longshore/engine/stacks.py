@@ -27,7 +27,7 @@ def caller() -> str:
 
 
 def describe(live: Iterable[WorkflowTask], waiting: Iterable[Address]) -> str:
-    """A paragraph for each coroutine: its scope, the addresses it waits for, the lines it stands at, outermost first."""
+    """A paragraph for each coroutine: its scope, the addresses it waits for, the lines it stands at from outside in."""
     addresses: dict[str, list[str]] = {}
     for address in waiting:
         addresses.setdefault(address.rpartition(":")[0], []).append(address)

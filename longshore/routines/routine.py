@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, 
 
 from longshore.core.errors import UsageError
 from longshore.core.message import Offer, Options
+from longshore.routines.context import CURRENT_RUN
 from longshore.routines.options import TriggerOptions, to_message
 from longshore.routines.policy import Kind, Policy
 from longshore.serialization.arguments import Arguments, Signature
@@ -190,6 +191,9 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
 
     def __del__(self) -> None:
         if self.taken or sys.is_finalizing():
+            return
+        run = CURRENT_RUN.get()
+        if run is not None and run.silent:  # a workflow that is put away, or says again what it said before
             return
         function = self.routine.function.__name__
         warnings.warn_explicit(

@@ -100,6 +100,14 @@ def test_inner_coroutines_groups_generators_and_those_that_never_began_are_put_a
     assert caplog.records == []
 
 
+def test_calls_that_were_still_to_be_awaited_are_not_warned_about() -> None:
+    async def flow() -> None:
+        for call in [f(1), f(2), f(3)]:
+            await call
+
+    killed(flow)  # a warning would be an error
+
+
 def test_the_world_stays_out_of_reach_while_it_is_put_away(tmp_path: Path) -> None:
     target = tmp_path / "written"
 
