@@ -109,6 +109,11 @@ def test_no_class_or_module_has_a_name_that_says_nothing() -> None:
     assert bad == []
 
 
+def test_every_package_has_an_init_so_that_the_floors_are_checked_in_it() -> None:
+    folders = {path.parent for path in SOURCES}
+    assert [name(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+
+
 def test_each_adapter_has_one_place() -> None:
     bad = []
     for path in SOURCES:
