@@ -18,7 +18,6 @@ from typing import Any, Final
 from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
 from longshore.core.ids import Address
 from longshore.core.message import CallRow, Delivery
-from longshore.core.run import Status
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
 from longshore.engine.journal import CALL, TIMER, Journal, fingerprint
@@ -219,7 +218,7 @@ class WorkflowExecution:
             return
         waiting = self._open.pop(delivery.address, None)
         if isinstance(waiting, CallFuture) and delivery.kind == "outcome":
-            _settle(waiting, delivery, value)
+            _settle(waiting, value)
         elif isinstance(waiting, DurableTimer) and delivery.kind == "timer":
             self._pass_time(waiting.when())
             self._loop.fire(waiting)
@@ -289,8 +288,8 @@ class WorkflowExecution:
             _LOG.error("%s: %s", self._run.routine, message, exc_info=context.get("exception"), extra=own)
 
 
-def _settle(future: CallFuture, delivery: Delivery, value: Any) -> None:
-    if not isinstance(value, BaseException) or delivery.status == Status.COMPLETED:
+def _settle(future: CallFuture, value: Any) -> None:
+    if not isinstance(value, BaseException):
         future.set_result(value)
     elif isinstance(value, StopIteration):  # a future refuses it, as a coroutine would
         error = RuntimeError("the routine raised StopIteration")
