@@ -91,7 +91,7 @@ class RabbitBus:
         self._watchers.mute()
         for consumer in list(self._consumers):
             await consumer.close()
-        if self.connected:
+        if self._publisher.channel is not None:
             await self._pipeline.drain(FLUSH_WITHIN)
         self._pipeline.fail_all(CLOSED)
         for task in self._tasks:
