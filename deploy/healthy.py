@@ -1,7 +1,7 @@
 """Whether the Longshore process in this container does its work: exit status 0 or 1, and a word why not.
 
 A coordinator is asked at /health/ready. A worker has no port: the coordinator is asked over the bus whether a session
-of this host is there and not lost. Anything else is healthy as long as it runs.
+of this host is there and heard of. Anything else is healthy as long as it runs.
 """
 
 import json
@@ -48,7 +48,7 @@ def worker() -> str:
         return f"the coordinator could not be asked: {done.stderr.strip() or done.stdout.strip()}"
     here = socket.gethostname()
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    if any(row["worker_id"].startswith(f"{here}-") and row["status"] != "LOST" for row in rows):
+    if any(row["worker_id"].startswith(f"{here}-") and row["status"] not in ("CLOSED", "UNRESPONSIVE") for row in rows):
         return ""
     return f"no session of {here} among {len(rows)} workers"
 
