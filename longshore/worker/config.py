@@ -13,6 +13,9 @@ from longshore.core.ids import SessionId
 SESSION_VARIABLE: Final = "LONGSHORE_SESSION"
 """In which a supervisor tells its child the session id, so that it can report the child's death."""
 
+SUPERVISOR_VARIABLE: Final = "LONGSHORE_SUPERVISOR"
+"""In which a supervisor names its process id and the pipe whose end means that it is gone."""
+
 
 def new_session() -> SessionId:
     """A session id: 128 random bits; who knows it is the worker."""

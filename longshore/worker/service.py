@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import platform
 import socket
@@ -91,7 +92,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._bus.watch(self._on_link)
         await self._bus.open(timeout=self._config.open_timeout.total_seconds())
-        self._probe = await asyncio.to_thread(write_probe, self._cargo.store, self.worker_id)
+        self._probe = await asyncio.to_thread(self._prepare)
         self._build()
         try:
             return await self._work()
@@ -133,6 +134,11 @@ class Worker:
             WORKFLOW: self._host,
         }
         self._desk.executors = self._executors = executors
+
+    def _prepare(self) -> ClaimCheck:
+        """What blocks for a while, before anything runs: the probe, and the library that the first arguments would wait for."""
+        importlib.import_module("pydantic")
+        return write_probe(self._cargo.store, self.worker_id)
 
     async def _work(self) -> Exit:
         talking = asyncio.create_task(self._session.run())
