@@ -1,6 +1,6 @@
 """Marks the tests that need a server beside them as `service`, so that `make quick` leaves them out.
 
-A test needs one when any of its fixtures comes from a module of a server here (`rabbit`, `s3`). One that picks its
+A test needs one when one of its fixtures has a server's name or comes from a server's module here. One that picks its
 fixture at run time (`request.getfixturevalue`) marks the parameter: `pytest.param(..., marks=pytest.mark.service)`.
 """
 
@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-SERVERS = {"tests.support.rabbit", "tests.support.s3"}
+MODULES = {"tests.support.rabbit", "tests.support.s3"}
+FIXTURES = {"rabbit", "rabbit_node", "s3"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
     for item in items:
-        if SERVERS & set(_origins(item)):
+        if FIXTURES & set(getattr(item, "fixturenames", ())) or MODULES & set(_origins(item)):
             item.add_marker(pytest.mark.service)
 
 
