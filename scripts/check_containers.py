@@ -183,7 +183,7 @@ print(json.dumps(spans))
 def trigger(house: House, name: str, *options: str) -> dict[str, Any]:
     """The run as `longshore trigger --json` gives it."""
     words = ["longshore", "trigger", "stdlib.report", "--json", *options]
-    run: dict[str, Any] = json.loads(house.run_in(name, words, timeout=300).strip().splitlines()[-1])
+    run: dict[str, Any] = json.loads(house.run_in(name, words, timeout=300))
     return run
 
 
@@ -191,7 +191,7 @@ def wait_status(house: House, run_id: str, wanted: set[str], within: float = 180
     """The run's status as soon as it is one of the wanted."""
     deadline = time.monotonic() + within
     while True:
-        run = json.loads(house.run_in("worker-2", ["longshore", "runs", "show", run_id, "--json"]).splitlines()[-1])
+        run = json.loads(house.run_in("worker-2", ["longshore", "runs", "show", run_id, "--json"]))
         if run["status"] in wanted:
             return str(run["status"])
         expect(time.monotonic() < deadline, f"the run stays {run['status']}: {run.get('why_waiting')}")
