@@ -18,6 +18,8 @@ from longshore.serialization.registry import MODEL
 
 _PREFIX: Final = b"longshore digest 1\0"
 _SHORT: Final = 64
+_SHALLOW: Final = 4
+_SHORT_BUFFER: Final = 1 << 16
 _TEXT: Final = frozenset({str})
 _FLAT: Final = SCALARS | {str}
 _MARKS: Final[dict[type, bytes]] = {
@@ -43,21 +45,31 @@ def digest(value: Any) -> str:
 
 
 def _short(packing: Packing, value: Any) -> bytes | None:
-    """The canonical form, in one C call, of a flat value or a list of flat values, lists and dicts; else None."""
-    if type(value) is not list or len(value) > _SHORT:
-        return packing.pack(value) if type(value) in _FLAT else None
-    flat: list[Any] = []
-    for item in value:
-        kind = type(item)
-        if kind is dict:
-            if not (_TEXT.issuperset(map(type, item)) and _FLAT.issuperset(map(type, item.values()))):
-                return None
-            flat.append(dict(sorted(item.items())))
-        elif kind in _FLAT or (kind is list and _FLAT.issuperset(map(type, item))):
-            flat.append(item)
-        else:
-            return None
-    return packing.pack(flat)
+    """The canonical form, in one C call, of a small value of scalars, texts, bytes, lists and dicts; else None."""
+    try:
+        return packing.pack(_ordered(value, _SHALLOW))
+    except _NotShortError:
+        return None
+
+
+class _NotShortError(Exception):
+    """The value needs the long way."""
+
+
+def _ordered(value: Any, levels: int) -> Any:
+    """The same value with its dicts in order, ready to be packed as it is."""
+    kind = type(value)
+    if kind in _FLAT or (kind is bytes and len(value) < _SHORT_BUFFER):
+        return value
+    if kind not in (list, dict) or len(value) > _SHORT or not levels:
+        raise _NotShortError
+    if kind is list:
+        return value if _FLAT.issuperset(map(type, value)) else [_ordered(item, levels - 1) for item in value]
+    if not _TEXT.issuperset(map(type, value)):
+        raise _NotShortError
+    if _FLAT.issuperset(map(type, value.values())):
+        return dict(sorted(value.items()))
+    return {key: _ordered(value[key], levels - 1) for key in sorted(value)}
 
 
 def _feed(packing: Packing, value: Any, update: Update, depth: int) -> None:

@@ -76,6 +76,8 @@ class Packing:
                 room -= _ITEM
             elif kind is str:
                 room -= len(item) + _HEADER
+            elif kind is list:
+                room = self._survey_items(item, room - len(item) - _HEADER, depth + 1)
             else:
                 room = self.survey(item, room, depth + 1)
         return room
@@ -101,8 +103,10 @@ class Packing:
         self._parts[id(value)] = (value, parts)  # the value is kept so that its id is not given to another
         return parts
 
-    def document(self, value: Any) -> bytes:
-        """A surveyed, light value with its format byte. Raises EncodingError."""
+    def document(self, value: Any) -> bytes | None:
+        """A light value with its format byte; None for a heavy one. Raises EncodingError."""
+        if self.survey(value, wire.LARGE, 0) == HEAVY:
+            return None
         packed = self.pack(value)
         return (b"\x02" if self._rich else b"\x01") + packed
 
@@ -158,7 +162,8 @@ def borrow() -> Packing:
 
 def give_back(packing: Packing) -> None:
     """Return what `borrow` gave."""
-    packing.clear()
+    if packing._parts:
+        packing.clear()
     _free.append(packing)
 
 

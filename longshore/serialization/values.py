@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from longshore.core.errors import DecodeError, EncodingError
 from longshore.serialization import wire
-from longshore.serialization.packing import HEAVY, Buffer, borrow, give_back, too_deep
+from longshore.serialization.packing import Buffer, borrow, give_back, too_deep
 from longshore.serialization.paths import located
 from longshore.serialization.records import ByteReader, StreamSource, ViewSource, read_value, write_records
 from longshore.serialization.registry import codec
@@ -89,7 +89,7 @@ def _document(value: Any) -> bytes | None:
     """A light value as one document; None for a heavy one."""
     packing = borrow()
     try:
-        return packing.document(value) if packing.survey(value, wire.LARGE, 0) != HEAVY else None
+        return packing.document(value)
     except RecursionError:
         raise too_deep() from None
     finally:
