@@ -6,6 +6,7 @@ now, entropy)`, commit, publish, settle (DESIGN 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class Inbound(msgspec.Struct, gc=False):
     `session` is set for reports, "" for commands, marks and internal events. `actor` is the broker's user_id or "".
     """
 
-    messages: list[Command] | list[Report] | list[Mark] | list[Internal]
+    messages: Sequence[Command | Report | Mark | Internal]
     session: SessionId = SessionId("")
     number: int | None = None
     actor: str = ""

@@ -207,9 +207,9 @@ class Book:
     def _commit_history(self, changes: Changes) -> None:
         for row in changes.history:
             rows = self.history.setdefault(row.run_id, [])
-            row = row if row.seq else row._replace(seq=rows[-1].seq + 1 if rows else 1)
-            assert row.seq == len(rows) + 1, f"history of {row.run_id}: {row.seq} after {len(rows)} rows"
-            rows.append(row)
+            seq = row.seq or (rows[-1].seq + 1 if rows else 1)
+            assert seq == len(rows) + 1, f"history of {row.run_id}: {seq} after {len(rows)} rows"
+            rows.append(row._replace(seq=seq))
 
     def _commit_journals(self, changes: Changes) -> None:
         for call in changes.calls:

@@ -68,7 +68,8 @@ def refuse(state: State, round_: Round, run_id: RunId, status: str, what: str, a
     if run is not None:
         run.history_seq = seq = run.history_seq + 1
         touch(round_, run)
-    attempt, epoch = (run.attempt, run.epoch) if run else (0, 0)
+    known = run or ended(round_, run_id)
+    attempt, epoch = (known.attempt, known.epoch) if known else (0, 0)
     round_.changes.history.append(
         HistoryRow(run_id, seq, status, status, what, actor, attempt, epoch, "", round_.now, False)
     )
