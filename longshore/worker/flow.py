@@ -19,7 +19,7 @@ from longshore.core.errors import (
     RunTimedOut,
 )
 from longshore.core.ids import Address
-from longshore.core.message import ClaimCheck, Deliver, Delivery, JournalPage
+from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, JournalPage
 from longshore.core.run import Status
 from longshore.engine.workflow import NewCall, NewTimer, Outcome, Step, WorkflowExecution
 from longshore.serialization.failures import decode_failure
@@ -59,13 +59,12 @@ class Flow:
         self._waiting: dict[int, Delivery] = {}
         self._values: dict[int, Any] = {}  # large results that have arrived, by seq
         self._requested: set[int] = set()
-        self._function: Callable[[], Coroutine[Any, Any, Any]] | None = None
+        self._rows: list[CallRow] = []  # that came before the code was at hand
 
     # ------------------------------------------------------------------------------------------------ what comes in
 
     def prepare(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """The code with its arguments is at hand."""
-        self._function = function
         start = self.attempt.start
         assert start.started_at is not None, "the ledger stamps the start of every workflow"
         self._execution = WorkflowExecution(
@@ -74,11 +73,8 @@ class Flow:
             run_context=self.attempt.context,
             processed_seq=start.processed_seq,
         )
-
-    @property
-    def prepared(self) -> bool:
-        """Whether `prepare` was called."""
-        return self._execution is not None
+        self._execution.learn(self._rows)
+        self._rows = []
 
     @property
     def applied(self) -> int:
@@ -93,7 +89,9 @@ class Flow:
 
     def turn_page(self, page: JournalPage) -> None:
         """A page of the journal: rows, then facts."""
-        if self._execution is not None:
+        if self._execution is None:
+            self._rows += page.calls
+        else:
             self._execution.learn(page.calls)
         for delivery in page.deliveries:
             if delivery.seq > self.applied:

@@ -276,7 +276,7 @@ def _corrected(attempt: Attempt, report: Finished) -> Finished:
 def _died(attempt: Attempt, how: str) -> Finished:
     if attempt.timed_out:
         problem = f"{attempt.routine.id} took longer than its timeout of {attempt.timeout:g} s; its process was killed"
-        return ended(attempt, Verdict(TIMED_OUT), Failure(type="TimeoutError", message=problem))
+        return ended(attempt, Verdict(TIMED_OUT), Failure(type="builtins.TimeoutError", message=problem))
     if attempt.canceled is not None:
         return ended(attempt, Verdict(CANCELED), None)
     return ended(attempt, Verdict(CRASHED), Failure(type="longshore.core.errors.RunCrashed", message=how))

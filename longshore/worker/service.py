@@ -136,7 +136,8 @@ class Worker:
         self._desk.executors = self._executors = executors
 
     def _prepare(self) -> ClaimCheck:
-        """What blocks for a while, before anything runs: the probe, and the library that the first arguments would wait for."""
+        """What blocks for a while, before anything runs: the probe, and the library that the first arguments would
+        wait for."""
         importlib.import_module("pydantic")
         return write_probe(self._cargo.store, self.worker_id)
 
@@ -158,7 +159,7 @@ class Worker:
                 one.cancel()
             ends = await asyncio.gather(*background, return_exceptions=True)
         if self._session.outbox.refused:
-            return Exit(1, f"the coordinator refused this worker: {self._session.outbox.refused}")
+            return Exit(2, f"the coordinator refused this worker: {self._session.outbox.refused}")
         for end in ends:
             if isinstance(end, Exception):
                 raise end

@@ -130,10 +130,14 @@ class WorkflowHost:
             flow = self._flows[attempt] = Flow(attempt, self._modules)
             if flow.replays:
                 self._fetch(flow, -1)
-            self._aside(flow, self._ready_arguments(attempt), partial(self._prepare, flow))
+            arguments = partial(self._bench.arguments, attempt.start, attempt.routine)
+            if self._bench.is_heavy(attempt.start):
+                self._aside(flow, arguments, partial(self._prepare, flow))
+            else:
+                self._returned(flow, partial(self._prepare_now, flow, arguments))
 
-    def _ready_arguments(self, attempt: Attempt) -> Callable[[], Arguments]:
-        return partial(self._bench.arguments, attempt.start, attempt.routine)
+    def _prepare_now(self, flow: Flow, arguments: Callable[[], Arguments]) -> None:
+        self._prepare(flow, arguments())
 
     def _prepare(self, flow: Flow, arguments: Arguments) -> None:
         attempt = flow.attempt

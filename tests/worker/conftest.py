@@ -28,7 +28,9 @@ NAMES = Names("test")
 class Site:
     """A worker under test, its coordinator, and the worker's end."""
 
-    def __init__(self, worker: Worker, coordinator: ScriptedCoordinator, running: asyncio.Task[Exit], cargo: Cargo) -> None:
+    def __init__(
+        self, worker: Worker, coordinator: ScriptedCoordinator, running: asyncio.Task[Exit], cargo: Cargo
+    ) -> None:
         self.worker = worker
         self.coordinator = coordinator
         self.running = running
@@ -64,7 +66,7 @@ def fresh_doors() -> Iterator[None]:
 
 
 @pytest.fixture
-async def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> AsyncIterator[SiteMaker]:
+def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> SiteMaker:
     """`async with sites(slots=2) as site`: a worker that said Hello and was welcomed (unless `welcoming=False`)."""
 
     @asynccontextmanager
@@ -87,7 +89,7 @@ async def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> AsyncItera
             await coordinator.hello()
             yield Site(worker, coordinator, running, cargo)
 
-    yield make
+    return make
 
 
 async def _end(worker: Worker, running: asyncio.Task[Exit]) -> None:

@@ -184,4 +184,6 @@ async def hopeless() -> None:
     await asyncio.Event().wait()
 
 
-ALL: Final[tuple[Routine[..., Any], ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Routine))
+ALL: Final[tuple[Routine[..., Any], ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Routine)
+)

@@ -1,4 +1,5 @@
-"""A coordinator that does what a test tells it: it speaks the contract over a real bus and decides nothing by itself."""
+"""A coordinator that does what a test tells it: it speaks the contract over a real bus and decides nothing by
+itself."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ Wanted = TypeVar("Wanted")
 
 
 class ScriptedCoordinator:
-    """Takes reports in the order of their numbers, welcomes whoever says Hello (unless told not to), and sends directives."""
+    """Takes reports in the order of their numbers, welcomes whoever says Hello (unless told not to), and sends
+    directives."""
 
     def __init__(self, bus: Bus, names: Names) -> None:
         self._bus = bus
@@ -56,9 +58,7 @@ class ScriptedCoordinator:
 
     async def open(self) -> None:
         await self._bus.open(timeout=20)
-        await self._bus.consume_private(
-            self._names.reports, "reports", self._on_message, self._on_bound, prefetch=1000
-        )
+        await self._bus.consume_private(self._names.reports, "reports", self._on_message, self._on_bound, prefetch=1000)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -156,7 +156,8 @@ class ScriptedCoordinator:
         return found[0]
 
     def all(self, kind: type[Wanted], run: str = "r1") -> list[Wanted]:
-        return [report for report in self.reports if isinstance(report, kind) and report.run_id == run]  # type: ignore[attr-defined]
+        found = [report for report in self.reports if isinstance(report, kind)]
+        return [report for report in found if getattr(report, "run_id", "") == run]
 
     async def hello(self, nth: int = 1, within: float = 10) -> Hello:
         return (await self.until(lambda: self.hellos[nth - 1 : nth], within))[0]

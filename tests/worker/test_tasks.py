@@ -33,7 +33,9 @@ from tests.worker.scripted import value_of
 
 
 @pytest.mark.parametrize(("routine", "value"), [(double, 21), (echo, [1, "two", None])], ids=["def", "async def"])
-async def test_a_body_that_returns_comes_back_with_its_result_and_its_beginning_is_told_once(sites: SiteMaker, routine: Any, value: Any) -> None:
+async def test_a_body_that_returns_comes_back_with_its_result_and_its_beginning_is_told_once(
+    sites: SiteMaker, routine: Any, value: Any
+) -> None:
     async with sites() as site:
         site.coordinator.direct(site.coordinator.start(routine, value))
         report = await site.coordinator.finished()
@@ -113,7 +115,7 @@ async def test_each_failure_says_whether_another_attempt_helps(
         report = await site.coordinator.finished()
         assert (report.how, report.retry) == (how, retry)
         assert report.error is not None
-        assert report.error.type.split(".")[-1] == type_name.split(".")[-1]
+        assert report.error.type == type_name
         assert "longshore/worker" not in report.error.traceback
         assert "routines.py" in report.error.traceback
         assert report.retry_after_ms == (1500 if kind == "after" else None)
@@ -220,7 +222,7 @@ async def test_a_coroutine_that_takes_too_long_is_ended_and_timed_out(sites: Sit
         site.coordinator.direct(site.coordinator.start(sleepy))
         report = await site.coordinator.finished(within=5)
         assert report.how == "timed_out"
-        assert report.error is not None and report.error.type == "TimeoutError" or "TimeoutError" in str(report.error)
+        assert report.error is not None and report.error.type == "builtins.TimeoutError"
         assert (await site.coordinator.beat()).stuck == 0
 
 
