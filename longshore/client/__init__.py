@@ -1,0 +1,10 @@
+"""The client library: `Client` for asyncio, `SyncClient` with the same verbs without await, and the run's handle.
+
+It knows the bus and the messages, never the ledger's rules: what is accepted, refused or retried is decided elsewhere.
+"""
+
+from longshore.client.client import Client
+from longshore.client.run import Change, Run
+from longshore.client.sync import SyncClient, SyncRun
+
+__all__ = ["Change", "Client", "Run", "SyncClient", "SyncRun"]

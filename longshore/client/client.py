@@ -1,0 +1,349 @@
+"""The client: trigger, wait, look, cancel. It keeps no state of its own beyond what is waited for right now."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import secrets
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import ModuleType, TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack, overload
+from uuid import UUID
+
+from longshore.broker import connect
+from longshore.broker.bus import Bus
+from longshore.client.batches import each
+from longshore.client.conversation import ASK_TIMEOUT, Conversation
+from longshore.client.link import Link, Unanswered
+from longshore.client.orders import Order, OrderBook, RunOptions, patience
+from longshore.client.places import broker_in_force, cargo_of
+from longshore.client.run import Run
+from longshore.client.tracing import Tracing
+from longshore.client.waiting import Impatience, Why
+from longshore.core import message
+from longshore.core.envelope import Names
+from longshore.core.errors import NotYetAccepted, Rejected, UsageError
+from longshore.core.ids import ClientId, RunId, is_run_id
+from longshore.core.message import Accepted, RunChanged
+from longshore.payloads import AsyncCargo
+from longshore.routines import Call
+from longshore.settings import Settings, load
+from longshore.telemetry import Telemetry, semantics, setup
+
+R = TypeVar("R")
+
+ACCEPT_TIMEOUT: Final = 10.0
+CONNECT_TIMEOUT: Final = 10.0
+LOOK_EVERY: Final = 1.0
+_WHY_TIMEOUT: Final = 5.0
+
+Seconds = float | timedelta | None
+OnWaiting = Callable[[Run[Any], Why], None]
+
+
+@dataclass(slots=True)
+class _Open:
+    """The parts of a client that is open."""
+
+    link: Link
+    talk: Conversation
+    orders: OrderBook
+    cargo: AsyncCargo
+    telemetry: Telemetry
+    tending: asyncio.Task[None]
+
+
+class Client:
+    """`async with Client() as client:` talks to the coordinator that the settings lead to.
+
+    `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is
+    called when a wait has lasted 5 s, with the reason (it is logged as well). `bus` is a link of one's own instead of
+    `broker_url`.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker_url: str | None = None,
+        settings: Settings | None = None,
+        modules: Iterable[str | ModuleType] = (),
+        on_waiting: OnWaiting | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        telemetry: Telemetry | None = None,
+        bus: Bus | None = None,
+    ) -> None:
+        self._broker_url = broker_url
+        self._settings = settings
+        self._modules = tuple(modules)
+        self._on_waiting = on_waiting
+        self._connect_timeout = connect_timeout
+        self._telemetry = telemetry
+        self._bus = bus
+        self._parts: _Open | None = None
+        self.id = ClientId(secrets.token_hex(16))
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Connect. Raises SettingsError, and BrokerUnavailableError when the broker does not answer in time."""
+        if self._parts is not None:
+            raise UsageError("this client is open already")
+        settings = self._settings or load(broker_url=self._broker_url)
+        if self._settings is not None and self._broker_url is not None:
+            settings = self._settings.model_copy(update={"broker_url": self._broker_url})
+        modules = [_module_name(module) for module in self._modules]
+        names = Names(settings.namespace)
+        url = "local:" if self._bus is not None else broker_in_force(settings)
+        bus = self._bus if self._bus is not None else connect(url, names)
+        telemetry = self._telemetry or setup("longshore-client", self.id[:8])
+        system = semantics.SYSTEM_RABBITMQ if url.startswith("amqp") else semantics.SYSTEM_LOCAL
+        tracing = Tracing(telemetry, names.commands, system, self.id)
+        cargo = cargo_of(settings)
+        link = Link(bus, names, self.id, tracing.sent)
+        talk = Conversation(link, cargo, tracing, modules)
+        try:
+            await link.open(timeout=self._connect_timeout)
+        except BaseException:
+            await cargo.close()
+            await self._close_telemetry(telemetry)
+            raise
+        tending = asyncio.create_task(self._tend(link, talk), name="longshore-client")
+        orders = OrderBook(cargo, settings.project, self.id)
+        self._parts = _Open(link, talk, orders, cargo, telemetry, tending)
+
+    async def close(self) -> None:
+        """Send what is under way and disconnect; open waits raise UnavailableError. Twice is harmless."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        parts.tending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await parts.tending
+        await parts.link.close()
+        await parts.cargo.close()
+        await self._close_telemetry(parts.telemetry)
+
+    async def _close_telemetry(self, telemetry: Telemetry) -> None:
+        if self._telemetry is None and telemetry.enabled:
+            await asyncio.to_thread(telemetry.close)
+
+    # ------------------------------------------------------------------------------------------------- triggers
+
+    @overload
+    async def trigger(
+        self, what: Call[R], *, run_id: str | UUID | None = None, timeout: Seconds = ..., **options: Unpack[RunOptions]
+    ) -> Run[R]: ...
+
+    @overload
+    async def trigger(
+        self,
+        what: str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        run_id: str | UUID | None = None,
+        timeout: Seconds = ...,
+        **options: Unpack[RunOptions],
+    ) -> Run[Any]: ...
+
+    async def trigger(
+        self,
+        what: Call[Any] | str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        run_id: str | UUID | None = None,
+        timeout: Seconds = ACCEPT_TIMEOUT,
+        **options: Unpack[RunOptions],
+    ) -> Run[Any]:
+        """Start a run: of a call, or of `"name"` or `"name@version"` with `args` and `kwargs`.
+
+        The same `run_id` again is the same run. Returns when the ledger has it; `timeout` is how long to wait for that
+        (the time of an attempt is `attempt_timeout`). Raises BrokerUnavailableError (with `run_id` and
+        `may_have_been_sent`), NotYetAccepted (with `run`), Rejected (with `rule`), UsageError.
+        """
+        parts = self._opened()
+        limit = patience("timeout", timeout)
+        trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
+        reply = await parts.talk.send(trigger, limit)
+        run = Run[Any](parts.talk, trigger.run_id, trigger.routine, _module_of(what))
+        if type(reply) is Accepted:
+            run.id = reply.run_id  # another one than asked for where the idempotency key was known already
+        elif type(reply) is not RunChanged:
+            raise _refusal(reply, run, limit)
+        return run
+
+    @overload
+    async def run(
+        self,
+        what: Call[R],
+        *,
+        run_id: str | UUID | None = None,
+        timeout: Seconds = None,
+        accept_timeout: Seconds = ...,
+        **options: Unpack[RunOptions],
+    ) -> R: ...
+
+    @overload
+    async def run(
+        self,
+        what: str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        run_id: str | UUID | None = None,
+        timeout: Seconds = None,
+        accept_timeout: Seconds = ...,
+        **options: Unpack[RunOptions],
+    ) -> Any: ...
+
+    async def run(
+        self,
+        what: Call[Any] | str,
+        *,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        run_id: str | UUID | None = None,
+        timeout: Seconds = None,
+        accept_timeout: Seconds = ACCEPT_TIMEOUT,
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Start a run and give its result.
+
+        Raises as `trigger` (within `accept_timeout`) and as `Run.result`; TimeoutError when `timeout` ends first, and
+        the run goes on then.
+        """
+        parts = self._opened()
+        limit = patience("timeout", timeout)
+        accept = patience("accept_timeout", accept_timeout)
+        trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "outcome")
+        reply = await parts.talk.send(trigger, accept, limit)
+        module = _module_of(what)
+        if type(reply) is RunChanged:
+            return await parts.talk.value(reply, trigger.routine, module)
+        raise _refusal(reply, Run[Any](parts.talk, trigger.run_id, trigger.routine, module), accept)
+
+    async def trigger_many(
+        self,
+        calls: Iterable[Call[R]] | AsyncIterable[Call[R]],
+        *,
+        timeout: Seconds = ACCEPT_TIMEOUT,
+        return_exceptions: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> list[Run[R]]:
+        """Start many runs; their handles in the order of the calls. Calls are drawn as fast as they are accepted.
+
+        A bad item fails alone. With `return_exceptions` its exception stands in its place; without, an ExceptionGroup
+        of all failures is raised once every other run has been accepted.
+        """
+
+        def one(call: Call[R]) -> Any:
+            return self.trigger(call, timeout=timeout, **options)
+
+        self._opened()
+        found = await each(calls, one)
+        failed = [item for item in found if isinstance(item, Exception)]
+        if failed and not return_exceptions:
+            raise ExceptionGroup(f"{len(failed)} of {len(found)} triggers failed; the others run", failed)
+        return found  # type: ignore[return-value]  # with return_exceptions the caller knows what may be in it
+
+    # ------------------------------------------------------------------------------------------------- looking
+
+    def handle(self, run_id: str | UUID) -> Run[Any]:
+        """A handle of a run that was triggered somewhere else. Nothing is asked yet."""
+        text = str(run_id)
+        if not is_run_id(text):
+            raise UsageError(f"{text!r} is no run id: a UUID in canonical form (36 characters, lower case)")
+        return Run(self._opened().talk, RunId(text))
+
+    async def runs(
+        self,
+        *,
+        status: str | None = None,
+        routine: str | None = None,
+        tag: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The newest runs, as plain fields, the newest first."""
+        found: list[dict[str, Any]] = await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit)
+        return found
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """The workers, as plain fields."""
+        found: list[dict[str, Any]] = await self.ask("workers")
+        return found
+
+    async def dead(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest messages nobody could read or decide, the newest first."""
+        found: list[dict[str, Any]] = await self.ask("dead", limit=limit)
+        return found
+
+    async def dead_letter(self, letter_id: int) -> dict[str, Any]:
+        """One of them, whole."""
+        letter: dict[str, Any] = await self.ask("dead_letter", id=letter_id)
+        return letter
+
+    async def ask(self, what: str, *, run_ids: Sequence[str] = (), timeout: float = ASK_TIMEOUT, **params: Any) -> Any:
+        """The coordinator's answer to any question, as plain data.
+
+        Raises Rejected when it refuses the question, BrokerUnavailableError or UnavailableError when nobody answers.
+        """
+        return await self._opened().talk.ask(what, [RunId(one) for one in run_ids], timeout=timeout, **params)
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    def _opened(self) -> _Open:
+        if self._parts is None:
+            raise UsageError("this client is not open: write `async with Client() as client:`")
+        return self._parts
+
+    async def _tend(self, link: Link, talk: Conversation) -> None:
+        loop = asyncio.get_running_loop()
+
+        async def why(run_id: RunId) -> Why | None:
+            found: Why | None = await talk.ask("why", [run_id], timeout=_WHY_TIMEOUT)
+            return found
+
+        def tell(run_id: RunId, routine: str, reason: Why) -> None:
+            if self._on_waiting is not None:
+                loop.call_soon(self._on_waiting, Run(talk, run_id, routine), reason)
+
+        impatience = Impatience(link.book, why, tell)
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            link.ask_stale()
+            await impatience.look(loop.time())
+
+
+def _module_name(module: str | ModuleType) -> str:
+    """The module's name; one given as text is imported, so that its classes are known."""
+    if isinstance(module, ModuleType):
+        return module.__name__
+    try:
+        return importlib.import_module(module).__name__
+    except ImportError as error:
+        raise UsageError(f"modules: {module!r} cannot be imported: {error}") from error
+
+
+def _module_of(what: Call[Any] | str) -> str:
+    return "" if isinstance(what, str) else what.routine.function.__module__
+
+
+def _refusal(reply: message.Reply | Unanswered, run: Run[Any], timeout: float | None) -> Rejected | NotYetAccepted:
+    if isinstance(reply, message.Rejected):
+        return Rejected(reply.rule, reply.text, run_id=reply.run_id)
+    return NotYetAccepted(
+        f"the broker has the trigger of {run.routine} {run.id}, but no coordinator has answered within {timeout:g} s; "
+        "it runs once one is there",
+        run=run,
+    )

@@ -1,0 +1,139 @@
+"""What can be said to the coordinator, and how its answers become values or errors. It keeps nothing of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from longshore.client.link import Link, Unanswered, Waiter
+from longshore.client.outcome import COMPLETED, error_of
+from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
+from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
+from longshore.core.ids import RunId
+from longshore.core.message import Ask, Cancel, Reply, RunChanged, Trigger
+from longshore.payloads import AsyncCargo
+
+ASK_TIMEOUT: Final = 10.0
+_FOR_EVER: Final = float("inf")
+
+
+class Conversation:
+    """One client's way of asking, over its link."""
+
+    def __init__(self, link: Link, cargo: AsyncCargo, tracing: Tracing, modules: Collection[str]) -> None:
+        self._link = link
+        self._cargo = cargo
+        self._tracing = tracing
+        self._modules = frozenset(modules)
+        self._numbers = itertools.count(1)
+
+    # ------------------------------------------------------------------------------------------------- triggers
+
+    async def send(self, trigger: Trigger, timeout: float | None, limit: float | None = None) -> Reply | Unanswered:
+        """Send a trigger; what came back: Accepted, Rejected or the final RunChanged.
+
+        Unanswered when the broker has it but no coordinator has answered within `timeout` seconds. Raises
+        BrokerUnavailableError when the broker did not take it, TimeoutError when `limit` seconds are over.
+        """
+        span = self._tracing.begin(trigger)
+        errand = self._link.trigger(trigger, _FOR_EVER if timeout is None else timeout, span)
+        try:
+            if limit is None:
+                reply: Reply | Unanswered = await errand.waiter
+            else:
+                async with asyncio.timeout(limit):
+                    reply = await errand.waiter
+        except TimeoutError:
+            if errand.confirmed or errand.over:
+                self._link.forget(errand)
+                raise TimeoutError(
+                    f"{trigger.routine} {trigger.run_id} has not ended within {limit:g} s; it goes on"
+                ) from None
+            self._link.forget(errand)
+            reply, timeout = Unanswered(errand), limit
+        except asyncio.CancelledError:
+            self._link.forget(errand)
+            raise
+        if type(reply) is Unanswered and not reply.confirmed:
+            self._tracing.failed(trigger, span, BROKER_UNAVAILABLE)
+            raise _not_taken(trigger.run_id, reply, timeout)
+        return reply
+
+    # ------------------------------------------------------------------------------------------------- outcomes
+
+    async def outcome(self, run_id: RunId, routine: str = "") -> RunChanged:
+        """How the run ended, once it has. Waits for ever, over every reconnect."""
+        waiter = self._link.outcome(run_id, routine)
+        try:
+            change: RunChanged = await waiter
+        except asyncio.CancelledError:
+            self._link.book.forget(run_id, waiter)
+            raise
+        return change
+
+    async def value(self, change: RunChanged, routine: str, module: str = "") -> Any:
+        """The result in a final change, fetched and verified if it is a claim check. Raises how the run ended."""
+        if change.status == COMPLETED:
+            return None if change.result is None else await self._cargo.load(change.result)
+        raise error_of(change, routine, self._modules | {module} if module else self._modules)
+
+    def follow(self, run_id: RunId, feed: Callable[[RunChanged], None]) -> None:
+        """Tell the feed of every change that is announced of this run, until `unfollow`."""
+        self._link.book.follow(run_id, feed)
+        self._link.ask_outcomes((run_id,))
+
+    def unfollow(self, run_id: RunId, feed: Callable[[RunChanged], None]) -> None:
+        """End what `follow` began."""
+        self._link.book.unfollow(run_id, feed)
+
+    # ------------------------------------------------------------------------------------------------- questions
+
+    async def ask(
+        self, what: str, run_ids: Sequence[RunId] = (), *, timeout: float = ASK_TIMEOUT, **params: Any
+    ) -> Any:
+        """The answer to a question, as plain data.
+
+        Raises Rejected when the coordinator refuses it, BrokerUnavailableError when the broker did not take it, and
+        UnavailableError when nobody answered within `timeout` seconds.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        question = Ask(what, self._number(), self._link.client_id, list(run_ids), given)
+        return await self._answer(question, run_ids[0] if run_ids else "", timeout)
+
+    async def cancel(self, run_id: RunId, reason: str, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Order a cancel. Raises as `ask`."""
+        order = Cancel(run_id, reason, self._number(), self._link.client_id)
+        return await self._answer(order, run_id, timeout)
+
+    async def _answer(self, question: Ask | Cancel, run_id: str, timeout: float) -> Any:
+        waiter: Waiter = self._link.question(question, timeout)
+        try:
+            answer = await waiter
+        except asyncio.CancelledError:
+            self._link.book.forget_question(question.ask_id)
+            raise
+        if type(answer) is Unanswered:
+            raise _not_taken(run_id, answer, timeout) if not answer.confirmed else _no_answer(timeout)
+        if answer.error is not None:
+            rule, text = answer.error.get("rule", "unknown"), answer.error.get("text", "refused")
+            raise Rejected(rule, text, run_id=run_id)
+        return answer.data
+
+    def _number(self) -> str:
+        return str(next(self._numbers))
+
+
+def _not_taken(run_id: str, errand: Unanswered, timeout: float | None) -> BrokerUnavailableError:
+    how = "it may have been sent" if errand.sent else "it was not sent"
+    again = ": the same again with this run_id is safe" if run_id else ""
+    return BrokerUnavailableError(
+        f"the broker did not take the message within {timeout:g} s ({how}){again}",
+        run_id=run_id,
+        may_have_been_sent=errand.sent,
+    )
+
+
+def _no_answer(timeout: float) -> UnavailableError:
+    return UnavailableError(f"no coordinator answered within {timeout:g} s: is one running? (`longshore coordinator`)")

@@ -1,0 +1,158 @@
+"""Orders: a call, or a routine's name with arguments, made into the Trigger that travels. It sends nothing.
+
+Arguments are encoded once; what is over the inline limit is stowed in the payload store before anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple, TypedDict
+from uuid import UUID
+
+from longshore.core.cache_key import cache_key
+from longshore.core.durations import duration
+from longshore.core.errors import EncodingError, UsageError
+from longshore.core.ids import ENTROPY_BYTES, RunId, is_run_id, uuid7_from
+from longshore.core.message import Options, Trigger
+from longshore.payloads import AsyncCargo
+from longshore.routines import Call
+from longshore.routines.options import Duration, TriggerOptions, to_message
+from longshore.serialization.arguments import encode_arguments
+
+_IDS_PER_BLOCK: Final = 256
+_PLAIN: Final = Options()
+
+
+class RunOptions(TypedDict, total=False):
+    """What a trigger may ask for. What is left out is as the routine says; `attempt_timeout` is for each attempt."""
+
+    delay: Duration
+    ttl: Duration
+    deadline: Duration
+    attempt_timeout: Duration
+    max_attempts: int
+    idempotency_key: str
+    queue: str
+    pool: str
+    priority: float
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+
+
+class Order(NamedTuple):
+    """What to execute: a call, or a name with arguments for it."""
+
+    what: Call[Any] | str
+    args: Sequence[Any] | None = None
+    kwargs: Mapping[str, Any] | None = None
+    run_id: str | UUID | None = None
+
+
+class RunIds:
+    """New run ids, with randomness drawn in blocks (a system call for each costs more than the rest)."""
+
+    __slots__ = ("_at", "_block")
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._at = 0
+
+    def next(self) -> RunId:
+        """A new UUIDv7."""
+        at = self._at
+        if at >= len(self._block):
+            self._block = os.urandom(ENTROPY_BYTES * _IDS_PER_BLOCK)
+            at = 0
+        self._at = end = at + ENTROPY_BYTES
+        random = int.from_bytes(self._block[at:end], "big") >> 6  # 74 of the 80 bits
+        return RunId(uuid7_from(int(time.time() * 1000), random))
+
+
+class OrderBook:
+    """Makes triggers for one client."""
+
+    def __init__(self, cargo: AsyncCargo, project: str, reply_to: str) -> None:
+        self._cargo = cargo
+        self._project = project
+        self._reply_to = reply_to
+        self._ids = RunIds()
+
+    async def trigger(self, order: Order, options: RunOptions, wants: str) -> Trigger:
+        """The order as it travels.
+
+        Raises UsageError (a wrong option or id, a call used twice), EncodingError (an argument that cannot travel), and
+        PayloadUnavailable when large arguments cannot be stowed.
+        """
+        run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
+        if isinstance(order.what, str):
+            routine, args, kwargs, key = order.what, order.args or (), order.kwargs or {}, ""
+            travelling = to_message(_travelling(options)) if options else _PLAIN
+        else:
+            call = _taken(order, options)
+            routine, travelling, key = call.routine.id, call.options or _PLAIN, self._cache_key(call)
+            args, kwargs = call.arguments
+        encoded = encode_arguments(args, kwargs)
+        if encoded.size <= self._cargo.cargo.inline_limit:
+            value: Any = encoded.inline()
+        else:
+            value = await self._cargo.stow(encoded, f"inputs/{run_id}")
+        return Trigger(routine, run_id, value, travelling, self._reply_to, wants, cache_key=key)
+
+    def _cache_key(self, call: Call[Any]) -> str:
+        routine = call.routine
+        if not routine.policy.cache:
+            return ""
+        try:
+            digest = routine.signature.digest(call.arguments)
+        except EncodingError:
+            return ""  # the encoding that follows says it better
+        return cache_key(self._project, routine.name, routine.version, digest)
+
+
+def _taken(order: Order, options: RunOptions) -> Call[Any]:
+    call = order.what
+    if not isinstance(call, Call):
+        raise UsageError(
+            f"{call!r} is neither a call nor a routine's name: write client.trigger(train(data)) or "
+            'client.trigger("train", args=[...])'
+        )
+    if order.args is not None or order.kwargs is not None:
+        raise UsageError("args and kwargs go with a routine's name; a call has its arguments already")
+    if options:
+        call = call.using(**_travelling(options))
+    call.take()
+    return call
+
+
+def _travelling(options: RunOptions) -> TriggerOptions:
+    given: dict[str, Any] = dict(options)
+    if "attempt_timeout" in given:
+        given["timeout"] = given.pop("attempt_timeout")
+    return given  # type: ignore[return-value]  # `to_message` checks every name and value
+
+
+def _given_id(run_id: str | UUID) -> RunId:
+    text = str(run_id)
+    if not is_run_id(text):
+        raise UsageError(f"run_id {text!r} is no UUID in canonical form (36 characters, lower case)")
+    return RunId(text)
+
+
+def seconds(timeout: Duration | None) -> float | None:
+    """How long to wait, in seconds; None is for ever."""
+    if timeout is None or type(timeout) is float:
+        return timeout
+    return duration(timeout).total_seconds()
+
+
+def patience(name: str, timeout: float | timedelta | None) -> float | None:
+    """As `seconds`, for a wait of trigger() or run(), where a text would be taken for the time of an attempt."""
+    if isinstance(timeout, str):
+        raise UsageError(
+            f"{name}={timeout!r} is how long this call waits here, in seconds or as a timedelta; the time that each "
+            "attempt may take is attempt_timeout=..., or call.using(timeout=...)"
+        )
+    return seconds(timeout)

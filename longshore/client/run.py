@@ -1,0 +1,160 @@
+"""A handle of one run: what can be asked of it and how to wait for it. It holds no state of the run itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from longshore.client.conversation import Conversation
+from longshore.client.orders import seconds
+from longshore.core.errors import Rejected, UnavailableError
+from longshore.core.ids import RunId
+from longshore.core.message import RunChanged
+from longshore.core.run import FINAL, Status
+from longshore.routines.options import Duration
+
+R_co = TypeVar("R_co", covariant=True)
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the history while watching; ends, retries and progress are announced at once."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change of a run: a row of its history, or its word on how far it is (`seq` 0)."""
+
+    run_id: str
+    status: str
+    reason: str = ""
+    attempt: int = 0
+    at: datetime | None = None
+    seq: int = 0
+    worker_id: str = ""
+
+
+class Run(Generic[R_co]):
+    """A run, by its id. `routine` is what it was triggered as, where that is known here."""
+
+    __slots__ = ("_conversation", "_module", "id", "routine")
+
+    def __init__(self, conversation: Conversation, run_id: RunId, routine: str = "", module: str = "") -> None:
+        self._conversation = conversation
+        self._module = module
+        self.id = run_id
+        self.routine = routine
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}{f' of {self.routine}' if self.routine else ''}>"
+
+    async def status(self) -> str:
+        """Where it stands now. Raises Rejected (`unknown_run`) when there is no such run."""
+        return str((await self.info())["status"])
+
+    async def info(self) -> dict[str, Any]:
+        """The run's fields."""
+        info: dict[str, Any] = await self._conversation.ask("run", [self.id])
+        return info
+
+    async def history(self) -> list[dict[str, Any]]:
+        """Every change of its status, the first first."""
+        rows: list[dict[str, Any]] = await self._conversation.ask("history", [self.id])
+        return rows
+
+    async def tree(self) -> list[dict[str, Any]]:
+        """The run and everything below it, with times and sizes."""
+        rows: list[dict[str, Any]] = await self._conversation.ask("tree", [self.id])
+        return rows
+
+    async def why_waiting(self) -> dict[str, Any] | None:
+        """Why it does not go on and who holds it; None when it does not wait."""
+        why: dict[str, Any] | None = await self._conversation.ask("why", [self.id])
+        return why
+
+    async def result(self, timeout: Duration | None = None) -> R_co:
+        """Its result, once it has ended.
+
+        Raises RunFailed, RunCanceled, ... with the routine's own exception as `__cause__`, and TimeoutError when the
+        wait ends first; the run goes on then.
+        """
+        patience = seconds(timeout)
+        try:
+            async with asyncio.timeout(patience):
+                change = await self._conversation.outcome(self.id, self.routine)
+                value: R_co = await self._conversation.value(change, self.routine, self._module)
+                return value
+        except TimeoutError:
+            raise TimeoutError(f"{self!r} has not ended within {patience:g} s; it goes on") from None
+
+    async def cancel(self, reason: str = "") -> None:
+        """Cancel it and, by its routine's policy, its children. Raises Rejected when it has already ended otherwise."""
+        try:
+            await self._conversation.cancel(self.id, reason)
+        except Rejected as refused:
+            if refused.rule != "already_final" or await self.status() != Status.CANCELED:
+                raise
+
+    async def watch(self) -> AsyncIterator[Change]:
+        """Its changes from the first on, as they come, until it has ended."""
+        news: deque[RunChanged] = deque()
+        stirred = asyncio.Event()
+
+        def feed(change: RunChanged) -> None:
+            news.append(change)
+            stirred.set()
+
+        self._conversation.follow(self.id, feed)
+        try:
+            seen = 0
+            while True:
+                for change in await self._unseen(seen):
+                    seen = change.seq
+                    yield change
+                    if change.status in FINAL:
+                        return
+                for change in _progress(news, await self._stirring(stirred)):
+                    yield change
+        finally:
+            self._conversation.unfollow(self.id, feed)
+
+    async def _unseen(self, seen: int) -> list[Change]:
+        try:
+            rows = await self.history()
+        except UnavailableError:
+            return []  # watching outlives a coordinator
+        return [_change(row) for row in rows if row["seq"] > seen and row.get("valid", True)]
+
+    async def _stirring(self, stirred: asyncio.Event) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_EVERY):
+                await stirred.wait()
+        except TimeoutError:
+            return False
+        stirred.clear()
+        return True
+
+
+def _change(row: dict[str, Any]) -> Change:
+    at = row.get("at")
+    return Change(
+        run_id=row["run_id"],
+        status=row["to_status"],
+        reason=row.get("reason") or "",
+        attempt=row.get("attempt") or 0,
+        at=datetime.fromisoformat(at) if isinstance(at, str) else at,
+        seq=row["seq"],
+        worker_id=row.get("worker_id") or "",
+    )
+
+
+def _progress(news: deque[RunChanged], stirred: bool) -> list[Change]:
+    """What the run said of itself since the last look; all else is in its history."""
+    said: list[Change] = []
+    while stirred and news:
+        one = news.popleft()
+        if one.status == Status.EXECUTING:
+            said.append(Change(one.run_id, one.status, one.reason, one.attempt, one.at))
+    return said

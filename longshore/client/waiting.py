@@ -1,0 +1,48 @@
+"""What a client says of runs that keep it waiting: after 5 s the reason, once per run. It never ends a wait."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from longshore.client.pending import LOOK_AFTER, Awaited, Book
+from longshore.core.errors import UnavailableError
+from longshore.core.ids import RunId
+
+_log = logging.getLogger("longshore.client")
+
+NO_ANSWER: Final = {"kind": "coordinator", "text": "no coordinator answers: start `longshore coordinator`"}
+
+Why = Mapping[str, Any]
+Ask = Callable[[RunId], Awaitable[Why | None]]
+Tell = Callable[[RunId, str, Why], None]
+
+
+class Impatience:
+    """Looks at the run that has been waited for longest. At most one question is under way, whatever waits."""
+
+    def __init__(self, book: Book[Any], ask: Ask, tell: Tell) -> None:
+        self._book = book
+        self._ask = ask
+        self._tell = tell
+
+    async def look(self, now: float) -> None:
+        """Ask why the first run due for it waits, and say so; a run that executes is looked at again later."""
+        awaited = self._book.longest_waiting(now)
+        if awaited is None:
+            return
+        awaited.look_at = now + LOOK_AFTER
+        try:
+            why = await self._ask(awaited.run_id)
+        except UnavailableError:
+            why = NO_ANSWER
+        if why:
+            awaited.look_at = math.inf
+            self._say(awaited, why)
+
+    def _say(self, awaited: Awaited[Any], why: Why) -> None:
+        what = f"{awaited.routine} {awaited.run_id}".strip()
+        _log.warning("%s is still waiting after %g s: %s", what, LOOK_AFTER, why.get("text") or why.get("kind"))
+        self._tell(awaited.run_id, awaited.routine, why)
