@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -13,7 +13,15 @@ _FIRST = 0.001
 _LONGEST = 0.05
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, within: float, what: str = "") -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, within: float, what: str = "") -> T: ...
+
+
+@overload
+async def eventually(check: Callable[[], T], *, within: float, what: str = "") -> T: ...
+
+
+async def eventually(check: Callable[[], Any], *, within: float, what: str = "") -> Any:
     """The first true value of `check` (a function or coroutine function); AssertionError after `within` seconds."""
     deadline, pause = time.monotonic() + within, _FIRST
     while True:
