@@ -32,6 +32,8 @@ class WorkerConfig:
     heartbeat: timedelta = timedelta(seconds=2)
     grace: timedelta = timedelta(seconds=25)
     """How long tasks may go on after the first SIGTERM."""
+    farewell: timedelta = timedelta(seconds=5)
+    """How long the last reports may take to be confirmed when it leaves."""
     session: SessionId = field(default_factory=new_session)
     open_timeout: timedelta = timedelta(seconds=10)
     """How long the broker may take to answer at the start; later losses are waited out for ever."""

@@ -51,7 +51,6 @@ BEGUN_AFTER: Final = 0.02
 """Seconds after which a body that runs on is reported as started, in a message of its own."""
 LOOK_EVERY: Final = 0.25
 """Seconds between two looks for runs that have waited too long, and for the time of attempts."""
-FLUSH_TIMEOUT: Final = 5.0
 
 
 class Exit(NamedTuple):
@@ -211,7 +210,7 @@ class Worker:
             self._executors[attempt.kind].interrupt(attempt)
         self._session.poke()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLUSH_TIMEOUT):
+            async with asyncio.timeout(self._config.farewell.total_seconds()):
                 await self._session.emptied()
                 await self._session.say_bye()
 

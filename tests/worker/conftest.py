@@ -71,15 +71,21 @@ def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> SiteMaker:
 
     @asynccontextmanager
     async def make(
-        *, welcoming: bool = True, telemetry: Telemetry | None = None, bus: Bus | None = None, **options: Any
+        *,
+        welcoming: bool = True,
+        telemetry: Telemetry | None = None,
+        bus: Bus | None = None,
+        coordinator_bus: Bus | None = None,
+        **options: Any,
     ) -> AsyncIterator[Site]:
         store = {"url": f"file:{tmp_path / 'payloads'}"}
         cargo = Cargo(open_store(**store))
         options.setdefault("heartbeat", timedelta(milliseconds=100))
         options.setdefault("grace", timedelta(seconds=5))
+        options.setdefault("farewell", timedelta(seconds=1))
         config = WorkerConfig(store=store, **options)
         async with AsyncExitStack() as stack:
-            coordinator = ScriptedCoordinator(buses("coordinator"), NAMES)
+            coordinator = ScriptedCoordinator(coordinator_bus or buses("coordinator"), NAMES)
             coordinator.welcoming = welcoming
             await coordinator.open()
             stack.push_async_callback(coordinator.close)

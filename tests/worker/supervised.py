@@ -1,0 +1,36 @@
+"""A child for the supervisor's tests: writes its session to a folder, and does as its words say until it is told to
+end.
+
+`python -m tests.worker.supervised FOLDER [die|fail|usage]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from longshore.worker.config import SESSION_VARIABLE
+from longshore.worker.supervisor import heed_supervisor
+
+
+async def main(folder: Path, act: str) -> int:
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    heed_supervisor(over.set)
+    session = os.environ[SESSION_VARIABLE]
+    assert os.environ["PYTHONHASHSEED"] == "0"
+    (folder / f"{session}.alive").write_text(str(os.getpid()))
+    if act == "fail":
+        return 1
+    if act == "usage":
+        return 2
+    await over.wait()
+    (folder / f"{session}.drained").touch()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")))

@@ -1,0 +1,97 @@
+"""The supervisor: its children live, come again when they die, and end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from longshore.core.message import ChildDied
+from longshore.worker.supervisor import Supervisor
+from tests.support.wait import eventually
+from tests.worker.conftest import NAMES, BusMaker
+from tests.worker.scripted import ScriptedCoordinator
+
+
+def command(folder: Path, act: str = "") -> list[str]:
+    return [sys.executable, "-m", "tests.worker.supervised", str(folder), act]
+
+
+def alive(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob("*.alive")}
+
+
+@asynccontextmanager
+async def supervised(
+    folder: Path, buses: BusMaker, act: str = "", processes: int = 2
+) -> AsyncIterator[tuple[Supervisor, ScriptedCoordinator, Callable[[], asyncio.Task[int]]]]:
+    coordinator = ScriptedCoordinator(buses("coordinator"), NAMES)
+    await coordinator.open()
+    supervisor = Supervisor(command(folder, act), processes, buses("supervisor"), NAMES)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor, coordinator, lambda: running
+    finally:
+        supervisor.stop()
+        supervisor.stop()
+        await asyncio.wait([running], timeout=10)
+        await coordinator.close()
+
+
+async def test_a_dead_child_is_reported_at_once_and_replaced(tmp_path: Path, buses: BusMaker) -> None:
+    async with supervised(tmp_path, buses) as (supervisor, coordinator, _):
+        await eventually(lambda: len(alive(tmp_path)) == 2, within=10)
+        session, pid = next(iter(supervisor.children.items()))
+        os.kill(pid, signal.SIGKILL)
+        died = await coordinator.until(lambda: [r for r in coordinator.reports if isinstance(r, ChildDied)], within=5)
+        assert died[0].session == session and "SIGKILL" in died[0].how
+        await eventually(lambda: len(alive(tmp_path)) == 3, within=10)
+        assert session not in supervisor.children and len(supervisor.children) == 2
+
+
+async def test_a_signal_drains_the_children_and_the_supervisor_ends_with_the_last(
+    tmp_path: Path, buses: BusMaker
+) -> None:
+    async with supervised(tmp_path, buses) as (supervisor, coordinator, running):
+        await eventually(lambda: len(alive(tmp_path)) == 2, within=10)
+        supervisor.stop()
+        assert await asyncio.wait_for(running(), 10) == 0
+        assert {path.stem for path in tmp_path.glob("*.drained")} == alive(tmp_path)
+        assert not coordinator.reports
+
+
+async def test_a_child_that_says_the_usage_is_wrong_is_not_started_again(tmp_path: Path, buses: BusMaker) -> None:
+    async with supervised(tmp_path, buses, "usage", processes=1) as (_, _, running):
+        assert await asyncio.wait_for(running(), 20) == 2
+        assert len(alive(tmp_path)) == 1
+
+
+async def test_children_that_fail_come_again_with_growing_pauses(tmp_path: Path, buses: BusMaker) -> None:
+    async with supervised(tmp_path, buses, "fail", processes=1) as (_, coordinator, _):
+        await eventually(lambda: len(alive(tmp_path)) >= 3, within=20)
+        await coordinator.until(lambda: len(coordinator.reports) >= 2)
+
+
+async def test_children_drain_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from longshore.broker.local import LocalRouter\n"
+        "from longshore.core.envelope import Names\n"
+        "from longshore.worker.supervisor import Supervisor\n"
+        "from tests.worker.test_supervisor import command\n"
+        "async def main():\n"
+        "    names = Names('test')\n"
+        "    bus = LocalRouter(names).bus(user='supervisor')\n"
+        f"    await Supervisor(command(Path({str(tmp_path)!r})), 2, bus, names).run()\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    await eventually(lambda: len(alive(tmp_path)) == 2, within=20)
+    process.kill()
+    await process.wait()
+    await eventually(lambda: len(list(tmp_path.glob("*.drained"))) == 2, within=10)
