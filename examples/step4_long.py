@@ -29,7 +29,7 @@ def main() -> None:
     """One that ends, one that is over its time, one that is canceled."""
     with SyncClient() as client:
         print(client.run(primes(20_000)), "primes below 20,000")
-        limited = client.trigger(for_ever(), timeout="500ms")
+        limited = client.trigger(for_ever(), attempt_timeout="500ms")
         try:
             limited.result(timeout=30)
         except RunTimedOut:

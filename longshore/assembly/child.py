@@ -1,7 +1,7 @@
-"""One worker process: `python -m longshore.assembly.child`, started by a supervisor with the words of `Crew.command`.
+"""One worker process: `python -m longshore.assembly.child`, started by a supervisor with the word of `Crew.command`.
 
-The settings come through the environment, the session's id too. Exit status: 0 asked to leave, 1 failed, 2 the routines or the
-settings are wrong, so that starting again would change nothing.
+The settings come through the environment, the session's id too. Exit status: 0 asked to leave, 1 failed, 2 the routines
+or the settings are wrong, so that starting again would change nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from datetime import timedelta
 
 from longshore.assembly.crew import Crew
 from longshore.assembly.parts import cargo, new_loop
@@ -22,18 +23,18 @@ from longshore.core.ids import SessionId
 from longshore.routines.catalog import Catalog, collect
 from longshore.settings import Settings, load
 from longshore.telemetry import setup, setup_logging
-from longshore.worker import Worker, WorkerConfig
-from longshore.worker.config import SESSION_VARIABLE, new_session
+from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
+from longshore.worker.supervisor import heed_supervisor
 
 _log = logging.getLogger("longshore.worker")
 
 
-def main(words: list[str]) -> int:
+def main(word: str) -> int:
     """Work until told to leave; gives the exit status."""
-    crew = Crew.from_words(words)
+    crew = Crew.from_word(word)
     setup_logging(crew.log_json, crew.log_level)
     try:
-        settings = load()
+        settings = load(**crew.settings)
         catalog = collect(crew.modules)
         if not len(catalog):
             raise UsageError(f"no routines in {', '.join(crew.modules)}: declare one with @define.task")
@@ -51,13 +52,19 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
     names = Names(settings.namespace)
     session = SessionId(os.environ.get(SESSION_VARIABLE, "")) or new_session()
     config = WorkerConfig(
-        pool=crew.pool, slots=crew.slots, project=settings.project, heartbeat=settings.heartbeat, session=session
+        pool=crew.pool,
+        slots=crew.slots,
+        project=settings.project,
+        heartbeat=settings.heartbeat,
+        grace=timedelta(seconds=crew.grace),
+        session=session,
     )
     telemetry = setup("longshore-worker", session[:8])
     worker = Worker(connect(broker_in_force(settings), names), names, catalog, cargo(settings), telemetry, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)
+    heed_supervisor(worker.drain)
     try:
         ended = await worker.run()
     finally:
@@ -68,4 +75,4 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

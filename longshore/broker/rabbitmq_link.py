@@ -85,6 +85,7 @@ class Link:
                 if self._prepare is not None:
                     await self._prepare(connection)
         except (AuthenticationError, ProbableAuthenticationError) as error:
+            self.trouble = told(error)
             self.refused.set()
             await self._hang_up()
             return told(error)

@@ -1,4 +1,4 @@
-"""The command line put together: which commands there are, and how an error leaves the process. It does no command's work."""
+"""The command line put together: which commands there are, and how an error leaves the process. Nothing else."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to say
         return FAILED
-    except (Exception, KeyboardInterrupt) as error: # the outermost edge: known ones become words
+    except (Exception, KeyboardInterrupt) as error:  # the outermost edge: known ones become words
         problem = explain(error)
         if problem is None:
             raise

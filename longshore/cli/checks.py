@@ -5,33 +5,28 @@ They repair nothing. What they write (a probe object, a message to themselves) t
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import shutil
 import socket
 import stat
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from longshore.assembly.places import (
     FOLDER,
     answers,
-    broker_in_force,
     folders,
     is_local,
     ledger_file,
     socket_path,
 )
-from longshore.core.errors import LongshoreError, UnavailableError
+from longshore.core.errors import LongshoreError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from longshore.client import Client
     from longshore.settings import Settings
 
 State = Literal["ok", "warn", "fail"]
@@ -72,6 +67,25 @@ def check_address(url: str) -> Finding:
         return Finding("broker", "fail", f"the host {host!r} is not known", "correct the host in LONGSHORE_BROKER_URL")
     except OSError as error:
         return Finding("broker", "fail", f"{host}:{port} does not answer ({error})", advice)
+
+
+def check_database(settings: Settings) -> Finding:
+    """Whether the ledger's database can be read and written, and has this version's tables."""
+    from longshore.coordinator.store.looking import look
+
+    advice = "name another file in LONGSHORE_STORE_URL, or bring this one in order"
+    try:
+        there = look(settings.store_url)
+    except (StoreUnavailableError, UsageError) as error:
+        text, _, hint = str(error).partition("; ")
+        return Finding("database", "fail", text, f"{hint}; {advice}" if hint else advice)
+    texts = {
+        "absent": "not made yet: the coordinator makes it at its start",
+        "empty": "without tables: the coordinator makes them at its start",
+        "older": "has an older version's tables: the coordinator brings them up to date at its start",
+        "current": "can be read and written, tables up to date",
+    }
+    return Finding("database", "ok", f"{settings.store_url}: {texts[there]}")
 
 
 def check_free_disk(settings: Settings, *, enough: int = ENOUGH_DISK, little: int = LITTLE_DISK) -> Finding:
@@ -115,8 +129,8 @@ def _storage_advice(settings: Settings) -> str:
     if settings.payload_url.startswith("file:"):
         return "make the folder writable for this user, or set LONGSHORE_PAYLOAD_URL"
     return (
-        "check that the bucket exists and LONGSHORE_PAYLOAD_URL, LONGSHORE_S3_ENDPOINT_URL, LONGSHORE_S3_ACCESS_KEY_ID, "
-        "LONGSHORE_S3_SECRET_ACCESS_KEY, LONGSHORE_S3_ADDRESSING_STYLE"
+        "check that the bucket exists and LONGSHORE_PAYLOAD_URL, LONGSHORE_S3_ENDPOINT_URL, "
+        "LONGSHORE_S3_ACCESS_KEY_ID, LONGSHORE_S3_SECRET_ACCESS_KEY, LONGSHORE_S3_ADDRESSING_STYLE"
     )
 
 

@@ -1,6 +1,7 @@
 """`longshore demo`: a workflow over the source of Python's standard library, and what can be seen of it.
 
-On the embedded default: coordinator, local bus and worker processes live in a folder of their own; the demo itself is an ordinary client.
+On the embedded default: coordinator, local bus and worker processes live in a folder of their own; the demo is an
+ordinary client.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ async def _demo(screen: Screen, place: Path, processes: int | None, *, kept: boo
     settings = embedded(place)
     _introduce(screen, place, crew.processes)
     begin = time.monotonic()
-    async with open_house(settings, crew), Client(settings=settings) as client:
+    async with open_house(settings, crew) as house, Client(settings=settings) as client:
+        await house.wait_for_workers()
         screen.remark(f"coordinator, local bus and {crew.processes} worker processes are up after {_since(begin)}\n")
         first = await _watched(screen, client)
         second = await _watched(screen, client)
@@ -136,7 +138,7 @@ async def _watched(screen: Screen, client: Client) -> Seen:
     return seen
 
 
-async def _look(client: Client, run: Run, seen: Seen) -> None:
+async def _look(client: Client, run: Run[Any], seen: Seen) -> None:
     workers, rows = await asyncio.gather(client.workers(), run.tree())
     seen.rows = [as_fields(row) for row in rows]
     for worker in workers:

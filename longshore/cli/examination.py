@@ -7,6 +7,7 @@ import asyncio
 from longshore.assembly.places import broker_in_force, is_local
 from longshore.cli import checks
 from longshore.cli.checks import Finding
+from longshore.cli.checks_bus import check_bus, check_coordinator
 from longshore.core.errors import SettingsError
 from longshore.settings import Settings, load
 
@@ -28,11 +29,15 @@ async def examine() -> list[Finding]:
 async def _broker(settings: Settings) -> list[Finding]:
     url = broker_in_force(settings)
     found = [await asyncio.to_thread(checks.check_address, url)]
-    if found[-1].state == "fail":
+    if _failed(found):
         return found
     if is_local(url):
         found.append(checks.check_socket(url))
-    found += await checks.check_bus(settings, url)
-    if found[-1].state == "fail":
-        return found
-    return found + await checks.check_coordinator(settings, url)
+    talk = await check_bus(settings, url)
+    if _failed(talk):
+        return found + talk
+    return found + talk + await check_coordinator(settings)
+
+
+def _failed(findings: list[Finding]) -> bool:
+    return any(finding.state == "fail" for finding in findings)

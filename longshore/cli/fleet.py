@@ -79,3 +79,23 @@ async def _dead(screen: Screen, limit: int) -> None:
         return
     rows = [[item["id"], time_of(item["at"]), item["source"], item["size"], item["reason"]] for item in letters]
     screen.table(["ID#", "AT", "FROM", "BYTES#", "REASON"], rows)
+
+
+@dead.command("show")
+def show_dead(
+    letter: Annotated[int, typer.Argument(metavar="ID", help="Its number, as `dead list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """One dead letter, whole."""
+    asyncio.run(_show_dead(_screen(as_json), letter))
+
+
+async def _show_dead(screen: Screen, letter: int) -> None:
+    from longshore.client import Client
+
+    async with Client() as client:
+        found = as_fields(await client.dead_letter(letter))
+    if screen.as_json:
+        screen.document(found)
+        return
+    screen.facts(list(found.items()))

@@ -82,7 +82,7 @@ def _with_times(row: Row) -> Row:
 
 def _plant(rows: Sequence[Row]) -> list[_Node]:
     nodes = {row["run_id"]: _Node(row) for row in rows}
-    roots = []
+    roots: list[_Node] = []
     for row in rows:
         parent = nodes.get(row.get("parent_id") or "")
         (parent.children if parent else roots).append(nodes[row["run_id"]])

@@ -46,7 +46,7 @@ def trigger(
     given: dict[str, Any] = {
         "delay": delay,
         "ttl": ttl,
-        "timeout": timeout,
+        "attempt_timeout": timeout,
         "deadline": deadline,
         "max_attempts": max_attempts,
         "idempotency_key": idempotency_key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from longshore.cli.fields import as_fields, why_text
@@ -25,7 +26,7 @@ def change_line(change: Any) -> str:
     return f"{fields['status']}{attempt}{reason}"
 
 
-async def watch_to_the_end(screen: Screen, run: Run, *, patience: float | None) -> int:
+async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
     """Show each change until the run has ended; 0 when it completed. Raises what `follow` raises."""
     status = ""
     try:
@@ -43,7 +44,7 @@ async def watch_to_the_end(screen: Screen, run: Run, *, patience: float | None) 
     return 0 if status == "COMPLETED" else FAILED
 
 
-async def follow(screen: Screen, run: Run, *, patience: float | None) -> int:
+async def follow(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
     """Wait for the end and print the result; gives the exit status.
 
     Raises TimeoutError when `patience` seconds are over, StoppedWaiting on Ctrl-C; the run goes on in both cases.
@@ -57,7 +58,8 @@ async def follow(screen: Screen, run: Run, *, patience: float | None) -> int:
         raise StoppedWaiting(run.id) from None
 
 
-async def _to_the_end(screen: Screen, run: Run) -> int:
+async def _to_the_end(screen: Screen, run: Run[Any]) -> int:
+    logging.getLogger("longshore.client").addHandler(logging.NullHandler())  # the reasons are said here
     with screen.status(f"{run.id}") as spinner:
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(_changes(screen, run, spinner)), group.create_task(_reasons(screen, run))]
@@ -67,20 +69,20 @@ async def _to_the_end(screen: Screen, run: Run) -> int:
     return await _show(screen, run, ending)
 
 
-async def _ending(run: Run) -> Any:
+async def _ending(run: Run[Any]) -> Any:
     try:
         return await run.result()
     except RunError as error:
         return error
 
 
-async def _changes(screen: Screen, run: Run, spinner: Any) -> None:
+async def _changes(screen: Screen, run: Run[Any], spinner: Any) -> None:
     async for change in run.watch():
         spinner(f"{run.id}  {change.status}  {change.reason}")
         screen.remark(change_line(change))
 
 
-async def _reasons(screen: Screen, run: Run) -> None:
+async def _reasons(screen: Screen, run: Run[Any]) -> None:
     said = ""
     while True:
         await asyncio.sleep(ASK_AFTER)
@@ -94,7 +96,7 @@ async def _reasons(screen: Screen, run: Run) -> None:
             said = text
 
 
-async def _show(screen: Screen, run: Run, ending: Any) -> int:
+async def _show(screen: Screen, run: Run[Any], ending: Any) -> int:
     failed = isinstance(ending, RunError)
     if screen.as_json:
         info = as_fields(await run.info())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,3 +139,65 @@ def test_a_file_where_the_payload_folder_should_be_is_a_failure(here: Path, monk
     found = checks.check_storage(load())
     assert found.state == "fail"
     assert "LONGSHORE_PAYLOAD_URL" in found.advice
+
+
+def make_ledger(url: str) -> None:
+    from longshore.coordinator.store.engines import engine
+    from longshore.coordinator.store.migrating import upgrade
+
+    made = engine(url)
+    with made.begin() as connection:
+        upgrade(connection)
+    made.dispose()
+
+
+def test_a_database_that_is_not_there_yet_is_fine_and_is_not_made(here: Path) -> None:
+    assert checks.check_database(load()).state == "ok"
+    assert not (here / ".longshore").exists()
+
+
+def test_a_ledger_with_its_tables_is_fine(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    make_ledger("sqlite:///.longshore/ledger.db")
+    found = checks.check_database(load())
+    assert (found.state, "up to date" in found.text) == ("ok", True)
+
+
+def test_a_foreign_file_in_the_databases_place_is_a_failure(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    (here / ".longshore" / "ledger.db").write_text("my shopping list, long enough to be read as a page\n" * 100)
+    found = checks.check_database(load())
+    assert found.state == "fail"
+    assert "not a database" in found.text
+    assert "LONGSHORE_STORE_URL" in found.advice
+
+
+def test_somebody_elses_database_is_a_failure(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    with contextlib.closing(sqlite3.connect(here / ".longshore" / "ledger.db")) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    found = checks.check_database(load())
+    assert found.state == "fail"
+    assert "recipes" in found.text
+
+
+def test_a_database_of_a_newer_version_is_a_failure(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    make_ledger("sqlite:///.longshore/ledger.db")
+    with contextlib.closing(sqlite3.connect(here / ".longshore" / "ledger.db")) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = 'r9999'")
+        newer.commit()
+    found = checks.check_database(load())
+    assert found.state == "fail"
+    assert "newer version" in found.text
+
+
+def test_a_database_that_somebody_else_keeps_locked_is_a_failure(here: Path) -> None:
+    (here / ".longshore").mkdir()
+    make_ledger("sqlite:///.longshore/ledger.db")
+    with contextlib.closing(sqlite3.connect(here / ".longshore" / "ledger.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        found = checks.check_database(load())
+        assert found.state == "fail"
+        assert "locked" in found.text
+        assert "another process" in found.advice
