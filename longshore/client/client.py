@@ -176,7 +176,7 @@ class Client:
         limit = patience("timeout", timeout)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
         reply = await parts.talk.send(trigger, limit)
-        run = Run[Any](parts.talk, trigger.run_id, trigger.routine, _module_of(what))
+        run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, _module_of(what))
         if type(reply) is Accepted:
             run.id = reply.run_id  # another one than asked for where the idempotency key was known already
         elif type(reply) is not RunChanged:
@@ -231,7 +231,7 @@ class Client:
         module = _module_of(what)
         if type(reply) is RunChanged:
             return await parts.talk.value(reply, trigger.routine, module)
-        raise _refusal(reply, Run[Any](parts.talk, trigger.run_id, trigger.routine, module), accept)
+        raise _refusal(reply, Run(parts.talk, trigger.run_id, trigger.routine, module), accept)
 
     async def trigger_many(
         self,

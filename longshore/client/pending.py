@@ -79,7 +79,7 @@ class Book(Generic[W]):
 
     def trigger(self, message: Trigger, waiter: W, now: float, timeout: float) -> Errand[W]:
         """A trigger whose waiter gets Accepted or Rejected, or the outcome if the message wants that."""
-        errand = Errand[W](message, waiter, now + timeout)
+        errand: Errand[W] = Errand(message, waiter, now + timeout)
         awaited = self.runs.get(message.run_id)
         if awaited is None:
             awaited = self.runs[message.run_id] = Awaited(message.run_id, now, message.routine)
@@ -93,7 +93,7 @@ class Book(Generic[W]):
 
     def question(self, message: Ask | Cancel, waiter: W, now: float, timeout: float) -> Errand[W]:
         """A question (or a cancel) whose waiter gets the Answer with the same `ask_id`."""
-        errand = Errand[W](message, waiter, now + timeout)
+        errand: Errand[W] = Errand(message, waiter, now + timeout)
         self._questions[message.ask_id] = errand
         self._line_up(errand, timeout)
         return errand

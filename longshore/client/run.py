@@ -110,11 +110,12 @@ class Run(Generic[R_co]):
         try:
             seen = 0
             while True:
-                for change in await self._unseen(seen):
-                    seen = change.seq
+                changes = await self._unseen(seen)
+                for change in changes:
                     yield change
-                    if change.status in FINAL:
-                        return
+                if changes and changes[-1].status in FINAL:
+                    return
+                seen = changes[-1].seq if changes else seen
                 for change in _progress(news, await self._stirring(stirred)):
                     yield change
         finally:

@@ -1,0 +1,377 @@
+"""Trigger and wait, against a scripted coordinator on the local bus in process."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from longshore.broker.local import LocalRouter
+from longshore.client import Client, Run
+from longshore.core.cache_key import cache_key
+from longshore.core.errors import (
+    ArgumentError,
+    EncodingError,
+    NotYetAccepted,
+    PayloadCorrupt,
+    Rejected,
+    RemoteError,
+    RunCanceled,
+    RunFailed,
+    UnavailableError,
+    UsageError,
+)
+from longshore.core.message import ClaimCheck, RunChanged
+from longshore.routines import define
+from longshore.serialization.values import encode
+from longshore.settings import Settings
+from tests.client.conftest import NewClient
+from tests.client.scripted import Scripted, now
+from tests.support.wait import eventually
+
+OTHER = "0190b3a4-0000-7000-8000-000000000001"
+
+
+class OwnError(Exception):
+    pass
+
+
+@define.task(name="add", version="1.0.0")
+def add(x: int, y: int = 1) -> int:
+    return x + y
+
+
+@define.action(name="slow", version="1.0.0")
+def slow(data: object = None) -> Any:
+    return 1
+
+
+@define.action(name="fail", version="1.0.0")
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+async def test_a_call_is_run_and_its_result_returned(client: Client) -> None:
+    assert await client.run(add(1, y=2)) == 3
+
+
+async def test_a_routine_is_run_by_name(client: Client) -> None:
+    assert await client.run("add@1.0.0", args=[1], kwargs={"y": 4}) == 5
+
+
+async def test_trigger_returns_a_handle_once_the_ledger_has_the_run(client: Client, coordinator: Scripted) -> None:
+    run = await client.trigger(add(1))
+    assert coordinator.statuses[run.id] == "COMPLETED"
+    assert await run.result() == 2
+    assert await client.handle(run.id).result(timeout=5) == 2
+
+
+async def test_a_trigger_carries_its_options_and_the_cache_key_that_a_worker_computes(
+    client: Client, coordinator: Scripted
+) -> None:
+    await client.trigger(add("2"), delay="1s", tags=["x"], attempt_timeout=2)  # type: ignore[arg-type]
+    trigger = coordinator.triggers[-1]
+    assert trigger.routine == "add@1.0.0"
+    assert (trigger.options.delay_ms, trigger.options.tags, trigger.options.timeout_ms) == (1000, ["x"], 2000)
+    digest = add.signature.digest(add.signature.bind((2,), {}))
+    assert trigger.cache_key == cache_key("default", "add", "1.0.0", digest)
+
+
+async def test_an_action_has_no_cache_key(client: Client, coordinator: Scripted) -> None:
+    await client.trigger(slow())
+    assert coordinator.triggers[-1].cache_key == ""
+
+
+async def test_the_same_run_id_again_is_the_same_run(client: Client, coordinator: Scripted) -> None:
+    run_id = uuid.uuid4()
+    first = await client.trigger(add(1), run_id=run_id)
+    again = await client.trigger(add(1), run_id=str(run_id))
+    assert first.id == again.id == str(run_id)
+    assert len(coordinator.statuses) == 1
+
+
+async def test_many_triggers_with_one_idempotency_key_make_one_run(client: Client, coordinator: Scripted) -> None:
+    runs = await asyncio.gather(*(client.trigger(slow(), idempotency_key="k") for _ in range(100)))
+    assert len({run.id for run in runs}) == 1
+    waiting = [asyncio.create_task(client.run(slow(), idempotency_key="k")) for _ in range(10)]
+    await eventually(lambda: len(coordinator.triggers) == 110, within=5)
+    await coordinator.finish(runs[0].id, "once")
+    assert await asyncio.gather(*waiting) == ["once"] * 10
+
+
+async def test_a_failure_is_raised_with_the_original_as_its_cause(client: Client) -> None:
+    with pytest.raises(RunFailed, match=r"fail@1\.0\.0 .* failed: ValueError: boom") as caught:
+        await client.run(fail("boom"))
+    assert type(caught.value.__cause__) is ValueError and caught.value.__cause__.args == ("boom",)
+    assert caught.value.status == "FAILED" and caught.value.error.type == "builtins.ValueError"
+    assert caught.value.run_id
+
+
+def raise_own(text: str) -> None:
+    raise OwnError(text)
+
+
+async def test_a_class_comes_back_only_from_modules_the_caller_gave(
+    coordinator: Scripted, new_client: NewClient
+) -> None:
+    coordinator.routines["own"] = raise_own
+    async with new_client() as stranger, new_client(modules=[__name__]) as friend:
+        with pytest.raises(RunFailed) as caught:
+            await stranger.run("own", args=["x"])
+        assert type(caught.value.__cause__) is RemoteError
+        with pytest.raises(RunFailed) as caught:
+            await friend.run("own", args=["x"])
+        assert type(caught.value.__cause__) is OwnError
+
+
+async def test_a_module_that_cannot_be_imported_is_named(new_client: NewClient) -> None:
+    with pytest.raises(UsageError, match="no_such_module"):
+        await new_client(modules=["no_such_module"]).open()
+
+
+async def test_a_rejection_names_the_rule(client: Client) -> None:
+    with pytest.raises(Rejected) as caught:
+        await client.trigger("refused.routine")
+    assert caught.value.rule == "max_size" and caught.value.run_id
+    with pytest.raises(Rejected):
+        await client.run("refused.routine")
+
+
+async def test_what_is_wrong_is_said_before_anything_is_sent(client: Client, coordinator: Scripted) -> None:
+    with pytest.raises(ArgumentError, match="x"):
+        add("no number")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no option 'dealy'; did you mean delay"):
+        await client.trigger("add", dealy=1)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="run_id"):
+        await client.trigger("add", run_id="no-uuid")
+    with pytest.raises(UsageError, match="neither a call nor"):
+        await client.trigger(add)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="a call has its arguments"):
+        await client.trigger(call := add(1), args=[2])  # type: ignore[call-overload]
+    call.take()
+    with pytest.raises(UsageError, match="attempt_timeout"):
+        await client.trigger("add", timeout="5m")  # type: ignore[call-overload]
+    with pytest.raises(EncodingError):
+        await client.trigger("add", args=[object()])
+    with pytest.raises(UsageError, match="no run id"):
+        client.handle("x")
+    assert coordinator.triggers == []
+
+
+async def test_a_call_is_triggered_once_only(client: Client) -> None:
+    call = add(1)
+    await client.trigger(call)
+    with pytest.raises(UsageError, match="already"):
+        await client.trigger(call)
+
+
+async def test_large_arguments_travel_as_a_claim_check(client: Client, coordinator: Scripted) -> None:
+    run = await client.trigger(slow(b"x" * 100_000))
+    check = coordinator.triggers[-1].input
+    assert isinstance(check, ClaimCheck) and check.key.startswith(f"inputs/{run.id}/") and check.size > 100_000
+
+
+async def test_a_large_result_is_fetched_and_verified(
+    client: Client, coordinator: Scripted, settings: Settings
+) -> None:
+    from longshore.client.places import cargo_of
+
+    cargo = cargo_of(settings)
+    check = await cargo.stow(encode(["long"] * 50_000), "runs/x")
+    await cargo.close()
+    run = await client.trigger(slow())
+    await coordinator.finish(run.id, None, result=check)
+    assert await run.result() == ["long"] * 50_000
+    other = await client.trigger(slow())
+    assert isinstance(check, ClaimCheck)
+    await coordinator.finish(other.id, None, result=ClaimCheck(check.key, check.size, "0" * 64))
+    with pytest.raises(PayloadCorrupt, match="sha256"):
+        await other.result()
+
+
+async def test_a_wait_that_ends_first_raises_timeout_error_and_the_run_goes_on(
+    client: Client, coordinator: Scripted
+) -> None:
+    with pytest.raises(TimeoutError, match="it goes on"):
+        await client.run(slow(), timeout=0.05)
+    run = client.handle(coordinator.triggers[-1].run_id)
+    with pytest.raises(TimeoutError, match="it goes on"):
+        await run.result(timeout="50ms")
+    await coordinator.finish(run.id, 7)
+    assert await run.result(timeout=timedelta(seconds=5)) == 7
+
+
+async def test_nothing_is_kept_for_a_wait_that_was_given_up(client: Client, coordinator: Scripted) -> None:
+    waiting = asyncio.create_task(client.run(slow()))
+    await eventually(lambda: coordinator.triggers, within=5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    parts = client._opened()
+    assert parts.link.book.runs == {}
+
+
+async def test_confirmed_without_a_coordinator_is_not_yet_accepted_and_can_be_waited_for(
+    client: Client, coordinator: Scripted
+) -> None:
+    coordinator.silent = True
+    with pytest.raises(NotYetAccepted) as caught:
+        await client.trigger(add(1), timeout=0.1)
+    with pytest.raises(NotYetAccepted):
+        await client.run(add(1), accept_timeout=0.1)
+    coordinator.silent = False
+    run = caught.value.run
+    assert isinstance(run, Run) and run.id == coordinator.triggers[0].run_id
+    with pytest.raises(Rejected, match="there is no run"):  # this coordinator took it and forgot
+        await run.result()
+
+
+async def test_questions_nobody_answers_end_in_time(client: Client, coordinator: Scripted) -> None:
+    coordinator.silent = True
+    with pytest.raises(UnavailableError, match="no coordinator answered"):
+        await client.ask("workers", timeout=0.1)
+
+
+async def test_questions_are_answered_with_plain_data(client: Client, coordinator: Scripted) -> None:
+    coordinator.answers = {
+        "runs": lambda ask: [ask.params],
+        "workers": lambda ask: [{"worker_id": "w"}],
+        "dead": lambda ask: [ask.params],
+        "run": lambda ask: {"run_id": ask.run_ids[0], "status": "QUEUED"},
+        "why": lambda ask: {"kind": "capacity", "text": "no free slot"},
+        "tree": lambda ask: [{"run_id": ask.run_ids[0]}],
+    }
+    assert await client.runs(status="QUEUED", limit=5) == [{"status": "QUEUED", "limit": 5}]
+    assert await client.workers() == [{"worker_id": "w"}]
+    assert await client.dead() == [{"limit": 50}]
+    run = client.handle(OTHER)
+    assert await run.status() == "QUEUED"
+    assert await run.why_waiting() == {"kind": "capacity", "text": "no free slot"}
+    assert await run.tree() == [{"run_id": OTHER}]
+    with pytest.raises(Rejected, match="unknown_question"):
+        await client.ask("nonsense")
+
+
+async def test_a_run_is_canceled_once_and_again_is_harmless(client: Client, coordinator: Scripted) -> None:
+    run = await client.trigger(slow())
+    coordinator.answers["run"] = lambda ask: {"status": coordinator.statuses[ask.run_ids[0]]}
+    waiting = asyncio.create_task(run.result())
+    await eventually(lambda: coordinator.asks, within=5)
+    await run.cancel(reason="enough")
+    with pytest.raises(RunCanceled, match="was canceled: enough"):
+        await waiting
+    await run.cancel()
+    done = await client.trigger(add(1))
+    with pytest.raises(Rejected, match="already_final"):
+        await done.cancel()
+
+
+async def test_a_run_is_watched_until_it_has_ended(client: Client, coordinator: Scripted) -> None:
+    run = await client.trigger(slow())
+    rows = [row(run.id, 1, "QUEUED")]
+    coordinator.answers["history"] = lambda ask: rows
+    seen = []
+    async for change in run.watch():
+        seen.append((change.status, change.reason))
+        if change.status == "QUEUED":
+            await eventually(lambda: run.id in coordinator.watchers, within=5)
+            rows.append(row(run.id, 2, "EXECUTING"))
+            await coordinator.tell(RunChanged(run.id, "EXECUTING", 1, "40% epoch 4", now()))
+        if change.reason == "why" and change.status == "EXECUTING":
+            rows.append(row(run.id, 3, "COMPLETED"))
+            await coordinator.finish(run.id, 1)
+    assert sorted(seen) == [("COMPLETED", "why"), ("EXECUTING", "40% epoch 4"), ("EXECUTING", "why"), ("QUEUED", "why")]
+    assert seen[-1][0] == "COMPLETED"
+
+
+def row(run_id: str, seq: int, status: str) -> dict[str, object]:
+    return {"run_id": run_id, "seq": seq, "to_status": status, "reason": "why", "attempt": 1, "at": now().isoformat()}
+
+
+async def test_many_are_triggered_in_batches_and_their_order_kept(client: Client, coordinator: Scripted) -> None:
+    runs = await client.trigger_many(add(i) for i in range(2500))
+    assert max(coordinator.bodies) <= 1000 and len(coordinator.bodies) < 60
+    assert [run.id for run in runs] == [trigger.run_id for trigger in coordinator.triggers]
+    results = await asyncio.gather(*(run.result() for run in runs))
+    assert results == [i + 1 for i in range(2500)]
+
+
+async def test_batches_over_one_mebibyte_are_split(client: Client, coordinator: Scripted) -> None:
+    runs = await client.trigger_many(slow(b"x" * 60_000) for _ in range(50))
+    assert len(runs) == 50 and max(coordinator.bodies) <= 17
+
+
+async def test_a_bad_item_of_a_batch_fails_alone(client: Client, coordinator: Scripted) -> None:
+    def calls() -> list[object]:
+        return [add(1), slow(object()), add(2)]
+
+    with pytest.raises(ExceptionGroup, match="1 of 3 triggers failed") as caught:
+        await client.trigger_many(calls())  # type: ignore[arg-type]
+    assert isinstance(caught.value.exceptions[0], EncodingError)
+    found: list[Any] = await client.trigger_many(calls(), return_exceptions=True)  # type: ignore[arg-type]
+    assert [type(one) for one in found] == [Run, EncodingError, Run]
+    assert len(coordinator.triggers) == 4
+
+
+async def test_a_message_that_cannot_travel_fails_alone_in_its_batch(client: Client) -> None:
+    results = await asyncio.gather(
+        client.run(add(1)),
+        client.run("add", args=[1], metadata={"number": 1 << 70}),
+        client.run(add(2)),
+        return_exceptions=True,
+    )
+    assert results[0] == 2 and isinstance(results[1], UsageError) and results[2] == 3
+
+
+async def test_a_client_that_closes_tells_who_still_waits(coordinator: Scripted, new_client: NewClient) -> None:
+    client = new_client()
+    async with client:
+        waiting = asyncio.create_task(client.run(slow()))
+        await eventually(lambda: coordinator.triggers, within=5)
+    with pytest.raises(UnavailableError, match="the client was closed"):
+        await waiting
+    with pytest.raises(UsageError, match="async with Client"):
+        await client.workers()
+    await client.close()
+
+
+async def test_answers_lost_with_the_connection_are_asked_for_again(
+    client: Client, coordinator: Scripted, router: LocalRouter
+) -> None:
+    run = await client.trigger(slow())
+    waits = [asyncio.create_task(client.run(slow())), asyncio.create_task(run.result())]
+    await eventually(lambda: len(coordinator.watchers) == 2, within=5)
+    coordinator.watchers.clear()
+    router.disconnect()
+    await eventually(lambda: len(coordinator.watchers) == 2, within=10)
+    for one in list(coordinator.watchers):
+        await coordinator.finish(one, "found")
+    assert await asyncio.gather(*waits) == ["found", "found"]
+
+
+async def test_a_trigger_survives_a_connection_lost_in_the_middle(
+    client: Client, coordinator: Scripted, router: LocalRouter
+) -> None:
+    coordinator.silent = True
+    waiting = [asyncio.create_task(client.run(add(i))) for i in range(50)]
+    await eventually(lambda: len(coordinator.triggers) == 50, within=5)
+    coordinator.silent = False
+    router.disconnect()
+    assert await asyncio.gather(*waiting) == [i + 1 for i in range(50)]
+
+
+async def test_after_five_seconds_of_waiting_the_reason_is_told(
+    coordinator: Scripted, new_client: NewClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str, str]] = []
+    coordinator.answers["why"] = lambda ask: {"kind": "version", "text": "nobody offers slow; near: slower"}
+    async with new_client(on_waiting=lambda run, why: told.append((run.routine, why["text"]))) as client:
+        waiting = asyncio.create_task(client.run(slow()))
+        await eventually(lambda: told, within=10)
+        assert told == [("slow@1.0.0", "nobody offers slow; near: slower")]
+        await coordinator.finish(coordinator.triggers[0].run_id, 1)
+        await waiting
+    assert "still waiting after 5 s: nobody offers slow" in caplog.text
