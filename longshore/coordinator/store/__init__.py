@@ -1,0 +1,8 @@
+"""The ledger's database: tables, migrations, the writer, the reader, what people ask. The only place that knows SQL."""
+
+from longshore.coordinator.store.faults import Fenced, StoreConflict
+from longshore.coordinator.store.queries import Queries, rfc3339
+from longshore.coordinator.store.reader import Ending, Input, Page
+from longshore.coordinator.store.store import Store
+
+__all__ = ["Ending", "Fenced", "Input", "Page", "Queries", "Store", "StoreConflict", "rfc3339"]

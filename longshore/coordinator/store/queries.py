@@ -1,0 +1,253 @@
+"""What people ask: one run, lists, histories, trees, what a workflow waits for, dead letters. Read-only, on a
+connection of its own; field names are API.md's, times RFC 3339 in UTC.
+
+No value is read here but errors: results travel raw, where a client asks for the outcome.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Engine, Select, select, text
+
+from longshore.coordinator.store.columns import failure_of, moment
+from longshore.coordinator.store.engines import reading
+from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.tables import UNCOMPLETED, call, dead_letter, delivery, history, owner, run
+from longshore.core.run import FINAL, Status
+
+LISTED: Final = (
+    run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.status, run.c.attempt,
+    run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id, run.c.created_at, run.c.queued_at,
+    run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
+)  # fmt: skip
+"""Never the bodies: a list of runs must not read megabytes."""
+SCANNED: Final = 500
+HOLDERS: Final = 10
+_FINAL: Final = frozenset(status.value for status in FINAL)
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """The time as people and programs read it."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Queries:
+    """Answers from the rows. One thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    # -------------------------------------------------------------------------------------------------------- runs
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """One run with its error, or None."""
+        row = self._one(select(*LISTED, run.c.error).where(run.c.id == run_id))
+        if row is None:
+            return None
+        fields = _fields(row)
+        failure = failure_of(row["error"])
+        if failure is not None:
+            fields["error"] = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+        return fields
+
+    def runs(
+        self, *, status: str = "", routine: str = "", tag: str = "", limit: int = 50, cursor: int | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """The newest runs first, and the cursor for the next page (None: no more)."""
+        wanted = select(*LISTED).order_by(run.c.no.desc())
+        for condition in _conditions(status, routine, tag):
+            wanted = wanted.where(condition)
+        found: list[dict[str, Any]] = []
+        for row in self._scan(wanted, limit + 1, cursor):
+            fields = _fields(row)
+            if tag and tag not in fields["tags"]:
+                continue  # LIKE knows no upper and lower case
+            if len(found) == limit:
+                return found, cursor
+            found.append(fields)
+            cursor = row["no"]
+        return found, None
+
+    def _scan(self, wanted: Select[Any], at_once: int, cursor: int | None) -> Iterator[Mapping[str, Any]]:
+        at_once = max(at_once, SCANNED)
+        while True:
+            part = wanted if cursor is None else wanted.where(run.c.no < cursor)
+            found = self._all(part.limit(at_once))
+            yield from found
+            if len(found) < at_once:
+                return
+            cursor = found[-1]["no"]
+
+    def history(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """The run's changes, oldest first."""
+        wanted = select(history).where(history.c.run_id == run_id, history.c.seq > after)
+        rows = self._all(wanted.order_by(history.c.seq).limit(limit))
+        names = ("run_id", "seq", "from_status", "to_status", "reason", "actor", "attempt", "epoch", "worker_id")
+        return [
+            {**{name: row[name] for name in names}, "at": _time(row["at"]), "valid": bool(row["valid"])} for row in rows
+        ]
+
+    def tree(self, run_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[dict[str, Any]], int | None]:
+        """The runs of one tree, parents before children, and the cursor for the next page. `run_id` is any of them;
+        the tree is that of its root."""
+        found = self._one(select(run.c.root_id).where(run.c.id == run_id))
+        if found is None:
+            return [], None
+        root = found["root_id"] or run_id
+        sizes = (run.c.input_ref, run.c.result_ref)
+        rows: list[Mapping[str, Any]] = []
+        if not after:
+            rows += self._all(select(*LISTED, *sizes).where(run.c.id == root))
+        below = select(*LISTED, *sizes).where(run.c.root_id == root, text("parent_id <> ''"), run.c.no > after)
+        rows += self._all(below.order_by(run.c.no).limit(limit))
+        children = rows[1:] if not after else rows
+        return [_in_tree(row) for row in rows], children[-1]["no"] if len(children) == limit else None
+
+    # ------------------------------------------------------------------------------------------------ what it waits for
+
+    def waits(self, run_id: str) -> dict[str, Any] | None:
+        """The calls and timers a workflow waits for: {calls, children, next_at}; None for no such run."""
+        found = self._one(select(run.c.generation, run.c.open_calls).where(run.c.id == run_id))
+        if found is None:
+            return None
+        mine = (call.c.run_id == run_id, call.c.generation == found["generation"], call.c.closed == 0)
+        told = (
+            select(delivery.c.address)
+            .where(
+                delivery.c.run_id == run_id,
+                delivery.c.generation == found["generation"],
+                delivery.c.kind == "outcome",
+                delivery.c.address == call.c.address,
+            )
+            .exists()
+        )
+        child = select(call.c.child_id, call.c.name, run.c.status).join(run, run.c.id == call.c.child_id, isouter=True)
+        calls = self._all(child.where(*mine, call.c.kind == "call", ~told).limit(HOLDERS))
+        timers = self._all(select(call.c.due_at).where(*mine, call.c.due_at > 0).order_by(call.c.due_at).limit(HOLDERS))
+        return {
+            "calls": found["open_calls"] or 0,
+            "children": [f"{row['name']} {row['child_id']} ({row['status']})" for row in calls],
+            "timers": len(timers),
+            "next_at": _time(timers[0]["due_at"]) if timers else None,
+        }
+
+    # ------------------------------------------------------------------------------------------------------ the rest
+
+    def dead_letters(self, *, limit: int = 50, cursor: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
+        """The newest dead letters, without their bodies, and the cursor for the next page."""
+        wanted = select(*(column for column in dead_letter.c if column.name not in ("body", "traceback")))
+        if cursor is not None:
+            wanted = wanted.where(dead_letter.c.no < cursor)
+        rows = self._all(wanted.order_by(dead_letter.c.no.desc()).limit(limit))
+        return [_dead(row) for row in rows], rows[-1]["no"] if len(rows) == limit else None
+
+    def dead_letter(self, number: int) -> dict[str, Any] | None:
+        """One dead letter with its traceback and the (first 64 KiB of the) body: as text, or base64 if it is none."""
+        row = self._one(select(dead_letter).where(dead_letter.c.no == number))
+        if row is None:
+            return None
+        body = bytes(row["body"])
+        try:
+            shown = {"body": body.decode(), "encoding": "utf-8"}
+        except UnicodeDecodeError:
+            shown = {"body": base64.b64encode(body).decode(), "encoding": "base64"}
+        return {**_dead(row), "traceback": row["traceback"], **shown}
+
+    def owner(self) -> dict[str, Any]:
+        """Who owns the ledger."""
+        row = self._one(select(owner))
+        return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": _time(row["at"])}
+
+    def _one(self, wanted: Select[Any]) -> Any:
+        found = self._all(wanted)
+        return found[0] if found else None
+
+    def _all(self, wanted: Select[Any]) -> Sequence[Any]:
+        with translated("the ledger cannot be asked"):
+            if self._connection is None or self._connection.closed or self._connection.invalidated:
+                self._connection = reading(self._engine)
+            return self._connection.execute(wanted).mappings().all()
+
+    def close(self) -> None:
+        """Close the connection. Twice is harmless."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _conditions(status: str, routine: str, tag: str) -> Iterator[ColumnElement[bool]]:
+    if status:
+        yield run.c.status == status
+        if status != Status.COMPLETED:
+            yield text(UNCOMPLETED)  # type: ignore[misc]  # lets the partial index be used
+    if routine:
+        name, _, version = routine.partition("@")
+        yield run.c.routine == name
+        if version:
+            yield run.c.version == version
+    if tag:
+        yield text("tags <> ''")  # type: ignore[misc]
+        yield run.c.tags.contains(msgspec.json.encode(tag).decode(), autoescape=True)
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    waiting = row["status"] not in _FINAL
+    return {
+        "run_id": row["id"],
+        "routine": row["routine"],
+        "version": row["version"] or row["asked_version"],
+        "queue": row["queue"],
+        "status": row["status"],
+        "attempt": row["attempt"],
+        "crashes": row["crashes"],
+        "tags": _json(row["tags"], []),
+        "metadata": _json(row["metadata"], {}),
+        "parent_id": row["parent_id"],
+        "root_id": row["root_id"],
+        "created_at": _time(row["created_at"]),
+        "queued_at": _time(row["queued_at"]),
+        "started_at": _time(row["started_at"]),
+        "finished_at": _time(row["finished_at"]),
+        "worker_id": row["worker_id"],
+        "cached": bool(row["cached"]),
+        "reason": row["reason"],
+        "why_waiting": {"kind": row["status"].lower(), "text": row["reason"]} if waiting else None,
+    }
+
+
+def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = "run_id parent_id routine version status attempt crashes cached created_at started_at finished_at worker_id"
+    fields = _fields(row)
+    sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
+    return {**{name: fields[name] for name in names.split()}, **sizes}
+
+
+def _dead(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["no"],
+        "at": _time(row["at"]),
+        "source": row["source"],
+        "reason": row["reason"],
+        "size": row["size"],
+        "headers": _json(row["headers"], {}),
+        "run_ids": _json(row["run_ids"], []),
+    }
+
+
+def _size(ref: str) -> int | None:
+    """How large what was offloaded is."""
+    return None if not ref else int(msgspec.json.decode(ref)["size"])
+
+
+def _json(stored: str, empty: Any) -> Any:
+    return empty if not stored else msgspec.json.decode(stored)
+
+
+def _time(stored: int) -> str | None:
+    return rfc3339(moment(stored))

@@ -1,0 +1,302 @@
+"""What the ledger must know before it decides, and the bodies that are sent: few statements per batch, none per run.
+
+It only reads, on a connection of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from longshore.coordinator.store import rows
+from longshore.coordinator.store.columns import failure_of, ids_of, micros, moment, moment_of, offers_of, value_of
+from longshore.coordinator.store.engines import reading
+from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.statements import ManyKeys, marks_of
+from longshore.core.changes import CacheHit, Cursor, Facts, Needs, ReturnedReply, Snapshot, WorkerRow
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
+
+GROUP: Final = 1000
+CURSORS: Final = 10
+FORGOTTEN_AFTER: Final = timedelta(minutes=10)
+"""Sessions closed for longer are loaded only if a run still names them."""
+
+_LIVE: Final = tuple(sorted((WAITING | WITH_WORKER) - {Status.SUSPENDED}))
+_RUN: Final = ", ".join(f"run.{name}" for name in rows.SELECTED)
+_WORKER: Final = "session, worker_id, pool, slots, status, taken, offers, host, pid, python, since"
+
+
+class Input(NamedTuple):
+    """What a run was given."""
+
+    value: Value | None
+    tags: list[str]
+
+
+class Ending(NamedTuple):
+    """What came of a run."""
+
+    result: Value | None
+    error: Failure | None
+    cached: bool
+
+
+class Page(NamedTuple):
+    """A page of a journal: what was asked and told with a seq in (after, upto]."""
+
+    calls: list[CallRow]
+    deliveries: list[Delivery]
+    upto: int
+    last: bool
+
+
+class Reader:
+    """Answers the ledger's needs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        with translated("the ledger's database cannot be opened"):
+            mark = marks_of(self._connect())
+        self._mark = mark
+        self._runs = ManyKeys(f"SELECT {_RUN} FROM run WHERE id IN ({{keys}})", mark)
+        self._cache = ManyKeys(
+            "SELECT cache.key, cache.run_id, cache.expires_at, run.result, run.result_ref, run.version "
+            "FROM cache JOIN run ON run.id = cache.run_id WHERE cache.key IN ({keys})",
+            mark,
+        )
+        self._idempotency = ManyKeys(
+            f"SELECT key, run_id FROM idempotency WHERE expires_at > {mark} AND key IN ({{keys}})", mark
+        )
+        self._workers = ManyKeys(f"SELECT {_WORKER} FROM worker WHERE session IN ({{keys}})", mark)
+        self._timers = ManyKeys(
+            "SELECT call.run_id, call.address, call.due_at FROM call JOIN run ON run.id = call.run_id "
+            "AND run.generation = call.generation WHERE call.due_at > 0 AND call.closed = 0 "
+            "AND call.run_id IN ({keys})",
+            mark,
+        )
+        call = (
+            "SELECT call.address, call.kind, call.name, call.digest, call.asked_seq, call.child_id, call.place, "
+            "call.closed FROM call JOIN run ON run.id = call.run_id AND run.generation = call.generation "
+            f"WHERE call.run_id = {mark}"
+        )
+        self._calls = call
+        self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
+        self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
+        self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
+
+    # ------------------------------------------------------------------------------------------------------- facts
+
+    def read(self, needs: Needs, now: datetime) -> Facts:
+        """The facts a round needs. Raises StoreUnavailableError."""
+        facts = Facts()
+        with translated("the ledger's facts cannot be read"):
+            connection = self._connect()
+            wanted = set(needs.runs)
+            if needs.suspended_due:
+                facts.suspended_due = self._suspended_due(connection, now)
+                wanted.update(facts.suspended_due)
+            if needs.cursors:
+                facts.cursors = self._cursors(connection)
+                wanted.update(*(one.children for one in facts.cursors))
+            if needs.replies_due:
+                facts.replies_due = self._replies_due(connection, now)
+                wanted.update(reply.run_id for reply in facts.replies_due)
+            if wanted:
+                self._read_runs(connection, facts, wanted)
+            if needs.cache_keys:
+                facts.cache = self._read_cache(connection, needs.cache_keys)
+            if needs.idempotency_keys:
+                found = self._idempotency.rows(connection, list(needs.idempotency_keys), (micros(now),))
+                facts.idempotency = {key: RunId(run_id) for key, run_id in found}
+            if needs.sessions:
+                found = self._workers.rows(connection, list(needs.sessions))
+                facts.sessions = {row[0]: _worker(row) for row in found}
+            self._read_calls(connection, facts, needs)
+        return facts
+
+    def _read_runs(self, connection: Connection, facts: Facts, wanted: Collection[RunId]) -> None:
+        texts: dict[str, str] = {}
+        self._sort(facts, self._runs.rows(connection, list(wanted)), texts)
+        parents = {run.parent_id for run in facts.runs.values() if run.parent_id} - facts.runs.keys()
+        if parents:
+            self._sort(facts, self._runs.rows(connection, list(parents)), texts)
+        self._read_timers(connection, facts.runs)
+
+    def _sort(self, facts: Facts, found: Iterable[Any], texts: dict[str, str]) -> None:
+        for row in found:
+            run = rows.run_of(row, texts)
+            if run.status in FINAL:
+                facts.final[run.id] = rows.final_of(run)
+            elif run.status is Status.SUSPENDED:
+                facts.runs[run.id] = run
+
+    def _read_timers(self, connection: Connection, runs: dict[RunId, Run]) -> None:
+        flows = {run.id: run.flow for run in runs.values() if run.flow is not None}
+        if not flows:
+            return
+        for run_id, address, due_at in self._timers.rows(connection, list(flows)):
+            flows[run_id].timers[address] = moment_of(due_at)
+
+    def _suspended_due(self, connection: Connection, now: datetime) -> list[RunId]:
+        due = f"check_at > 0 AND check_at <= {self._mark}"
+        text = f"SELECT id FROM run WHERE {due} ORDER BY check_at LIMIT {GROUP}"
+        return [RunId(run_id) for (run_id,) in connection.exec_driver_sql(text, (micros(now),))]
+
+    def _cursors(self, connection: Connection) -> list[Cursor]:
+        names = 'id, kind, run_id, reason, "before", "after"'
+        found = connection.exec_driver_sql(f"SELECT {names} FROM cursor ORDER BY id LIMIT {CURSORS}").fetchall()
+        page = GROUP // max(len(found), 1)
+        return [self._page_of(connection, row, page) for row in found]
+
+    def _page_of(self, connection: Connection, row: Any, page: int) -> Cursor:
+        name, kind, run_id, reason, before, after = row
+        mark = self._mark
+        text = f"SELECT id FROM run WHERE parent_id <> '' AND parent_id = {mark} AND id > {mark} AND finished_at = 0"
+        values: tuple[Any, ...] = (run_id, after)
+        if before:
+            text += f" AND created_at <= {mark}"
+            values += (before,)
+        children = connection.exec_driver_sql(f"{text} ORDER BY id LIMIT {page + 1}", values).scalars().all()
+        return Cursor(
+            id=name,
+            kind=kind,
+            run_id=RunId(run_id),
+            reason=reason,
+            before=moment(before),
+            after=RunId(after),
+            children=[RunId(child) for child in children[:page]],
+            last=len(children) <= page,
+        )
+
+    def _replies_due(self, connection: Connection, now: datetime) -> list[ReturnedReply]:
+        text = (
+            f"SELECT run_id, reply_to, first_at, next_at FROM returned_reply WHERE next_at <= {self._mark} "
+            f"ORDER BY next_at LIMIT {GROUP}"
+        )
+        return [
+            ReturnedReply(RunId(run_id), reply_to, moment_of(first), moment_of(next_))
+            for run_id, reply_to, first, next_ in connection.exec_driver_sql(text, (micros(now),))
+        ]
+
+    def _read_cache(self, connection: Connection, keys: Collection[str]) -> dict[str, CacheHit]:
+        return {
+            key: CacheHit(RunId(run_id), value_of(result, ref), version, moment(expires))
+            for key, run_id, expires, result, ref, version in self._cache.rows(connection, list(keys))
+        }
+
+    def _read_calls(self, connection: Connection, facts: Facts, needs: Needs) -> None:
+        for run_id in needs.calls:
+            found = connection.exec_driver_sql(self._calls, (run_id,))
+            facts.calls[run_id] = {row[0]: _call(row) for row in found}
+        for run_id, addresses in needs.addresses.items():
+            if run_id not in facts.calls:
+                some = self._addresses.rows(connection, list(addresses), (run_id,))
+                facts.calls[run_id] = {row[0]: _call(row) for row in some}
+
+    # ------------------------------------------------------------------------------------------------------ bodies
+
+    def bodies(
+        self, input_ids: Collection[RunId], outcome_ids: Collection[RunId]
+    ) -> tuple[dict[RunId, Input], dict[RunId, Ending]]:
+        """What these runs were given, and what came of those."""
+        with translated("the ledger's values cannot be read"):
+            connection = self._connect()
+            inputs = {
+                RunId(run_id): Input(value_of(inline, ref), _tags(tags))
+                for run_id, inline, ref, tags in self._inputs.rows(connection, list(input_ids))
+            }
+            endings = {
+                RunId(run_id): Ending(value_of(inline, ref), failure_of(error), bool(cached))
+                for run_id, inline, ref, error, cached in self._endings.rows(connection, list(outcome_ids))
+            }
+        return inputs, endings
+
+    # ------------------------------------------------------------------------------------------------------- start
+
+    def snapshot(self, term: int, published_batch: int, now: datetime) -> Snapshot:
+        """What a starting coordinator loads: every run that is neither final nor suspended, and the sessions."""
+        with translated("the ledger cannot be loaded"):
+            connection = self._connect()
+            texts: dict[str, str] = {}
+            listed = ", ".join(f"'{status}'" for status in _LIVE)
+            text = f"SELECT {_RUN} FROM run WHERE status <> 'COMPLETED' AND status IN ({listed}) ORDER BY no"
+            found = connection.execution_options(yield_per=1000).exec_driver_sql(text)
+            runs = [rows.run_of(row, texts) for row in found]
+            self._read_timers(connection, {run.id: run for run in runs})
+            sessions = {run.session for run in runs if run.session}
+            workers = self._sessions(connection, sessions, now)
+            text = f"SELECT run_ids FROM unsent WHERE batch_no > {self._mark} ORDER BY batch_no"
+            unsent = connection.exec_driver_sql(text, (published_batch,)).scalars().all()
+        return Snapshot(
+            term=term,
+            runs=runs,
+            workers=workers,
+            unsent=[RunId(run_id) for packed in unsent for run_id in ids_of(packed)],
+        )
+
+    def _sessions(self, connection: Connection, named: Collection[SessionId], now: datetime) -> list[WorkerRow]:
+        text = f"SELECT {_WORKER} FROM worker WHERE status <> 'CLOSED' OR since > {self._mark}"
+        found = {row[0]: row for row in connection.exec_driver_sql(text, (micros(now - FORGOTTEN_AFTER),))}
+        missing = [session for session in named if session not in found]
+        found.update({row[0]: row for row in self._workers.rows(connection, missing)})
+        return [_worker(row) for row in found.values()]
+
+    # ------------------------------------------------------------------------------------------------ the connection
+
+    def _connect(self) -> Connection:
+        if self._connection is None or self._connection.closed or self._connection.invalidated:
+            self._connection = reading(self._engine)
+        return self._connection
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, for what else is read beside facts."""
+        return self._connect()
+
+    def close(self) -> None:
+        """Close the connection. Twice is harmless."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _tags(stored: str) -> list[str]:
+    return msgspec.json.decode(stored, type=list[str]) if stored else []
+
+
+def _call(row: Any) -> CallRow:
+    address, kind, name, digest, asked_seq, child_id, place, closed = row
+    return CallRow(
+        address=Address(address),
+        kind=kind,
+        name=name,
+        digest=digest,
+        asked_seq=asked_seq,
+        child_id=RunId(child_id),
+        place=place,
+        closed=bool(closed),
+    )
+
+
+def _worker(row: Any) -> WorkerRow:
+    session, worker_id, pool, slots, status, taken, offers, host, pid, python, since = row
+    return WorkerRow(
+        session=SessionId(session),
+        worker_id=WorkerId(worker_id),
+        pool=pool,
+        slots=slots,
+        status=status,
+        taken=taken,
+        offers=offers_of(offers),
+        host=host,
+        pid=pid,
+        python=python,
+        since=moment(since),
+    )

@@ -1,0 +1,235 @@
+"""Runs as rows and back. The order of columns here is the order of values everywhere; one pass, nothing else.
+
+The tuples are written out because they are built for every run: a loop over names costs three times as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
+from longshore.core.changes import FinalRun, NewRun, Outcome
+from longshore.core.message import ClaimCheck
+from longshore.core.run import Flow, Run, Status
+
+INSERTED: Final = names(
+    "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
+    " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
+    " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
+    " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq tags"
+    " metadata input input_ref"
+)
+UPDATED: Final = names(
+    "id kind version queue status epoch attempt crashes losses session worker_id queued_at due_at started_at attempt_at"
+    " ttl_at deadline_at cancel_at check_at reason cache_key cached traceparent span history_seq generation last_seq"
+    " processed_seq open_calls cancel_seq"
+)
+ENDED: Final = names(
+    "id version status epoch attempt crashes worker_id queued_at started_at attempt_at finished_at reason cache_key"
+    " cached span history_seq last_seq result"
+)
+ENDED_OTHERWISE: Final = (*ENDED, "result_ref", "error")
+SELECTED: Final = names(
+    "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
+    " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
+    " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
+    " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq"
+)
+
+_NO_FLOW: Final = (-1, 0, -1, 0, 0)
+
+
+def _flow(flow: Flow | None) -> tuple[int, ...]:
+    if flow is None:
+        return _NO_FLOW
+    return flow.generation, flow.last_seq, flow.processed_seq, flow.open_calls, flow.cancel_seq
+
+
+def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
+    """The values of INSERTED."""
+    run, value = new.run, new.input
+    inline, ref = (b"", ref_of(value)) if isinstance(value, ClaimCheck) else (value, "")
+    return (
+        run.id,
+        run.routine,
+        run.kind,
+        run.asked_version,
+        run.version,
+        run.queue,
+        run.pool,
+        run.priority,
+        run.status._value_,
+        run.epoch,
+        run.attempt,
+        run.crashes,
+        run.losses,
+        run.session,
+        run.worker_id,
+        at[run.created_at],
+        at[run.queued_at],
+        at[run.due_at],
+        at[run.started_at],
+        at[run.attempt_at],
+        at[run.finished_at],
+        at[run.ttl_at],
+        at[run.deadline_at],
+        at[run.cancel_at],
+        run.reason,
+        run.max_attempts or 0,
+        run.timeout_ms or 0,
+        run.parent_id,
+        run.parent_address,
+        run.parent_generation,
+        run.root_id,
+        run.reply_to,
+        run.correlation_id,
+        1 if run.wants_outcome else 0,
+        1 if run.plain else 0,
+        run.cache_key,
+        1 if run.cached else 0,
+        run.traceparent,
+        run.span,
+        run.history_seq,
+        *(_NO_FLOW if run.flow is None else _flow(run.flow)),
+        text_of(new.tags) if new.tags else "",
+        text_of(new.metadata) if new.metadata else "",
+        bytearray(inline),
+        ref,
+    )
+
+
+def updated(run: Run, at: Micros) -> tuple[Any, ...]:
+    """The values of UPDATED, for a run that goes on."""
+    return (
+        run.id,
+        run.kind,
+        run.version,
+        run.queue,
+        run.status._value_,
+        run.epoch,
+        run.attempt,
+        run.crashes,
+        run.losses,
+        run.session,
+        run.worker_id,
+        at[run.queued_at],
+        at[run.due_at],
+        at[run.started_at],
+        at[run.attempt_at],
+        at[run.ttl_at],
+        at[run.deadline_at],
+        at[run.cancel_at],
+        _check_at(run, at),
+        run.reason,
+        run.cache_key,
+        1 if run.cached else 0,
+        run.traceparent,
+        run.span,
+        run.history_seq,
+        *(_NO_FLOW if run.flow is None else _flow(run.flow)),
+    )
+
+
+def ended(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
+    """The values of ENDED, for a run that is final now with an inline result."""
+    run = outcome.run
+    return (
+        run.id,
+        run.version,
+        run.status._value_,
+        run.epoch,
+        run.attempt,
+        run.crashes,
+        run.worker_id,
+        at[run.queued_at],
+        at[run.started_at],
+        at[run.attempt_at],
+        at[run.finished_at],
+        run.reason,
+        run.cache_key,
+        1 if run.cached else 0,
+        run.span,
+        run.history_seq,
+        0 if run.flow is None else run.flow.last_seq,
+        bytearray(outcome.result) if isinstance(outcome.result, bytes) else None,  # bytes take the slow way, too
+    )
+
+
+def ended_otherwise(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
+    """The values of ENDED_OTHERWISE: with a claim check, an error, or nothing."""
+    check, error = outcome.result, outcome.error
+    ref = ref_of(check) if isinstance(check, ClaimCheck) else ""
+    return (*ended(outcome, at), ref, None if error is None else encode_pack(error))
+
+
+def _check_at(run: Run, at: Micros) -> int:
+    """When a run that left memory is to be looked at: its deadline or its first timer."""
+    if run.status is not Status.SUSPENDED:
+        return 0
+    times = list(run.flow.timers.values()) if run.flow is not None else []
+    if run.deadline_at is not None:
+        times.append(run.deadline_at)
+    return at[min(times)] if times else 0
+
+
+_SHARED: Final = names(
+    "routine kind asked_version version queue pool session worker_id reason parent_id root_id reply_to"
+)
+_TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
+_YES_OR_NO: Final = names("wants_outcome plain cached")
+_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq")
+
+
+def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
+    """The run of a row of SELECTED, without its timers. `texts` makes equal texts the same object (memory)."""
+    fields = dict(zip(SELECTED, row, strict=True))
+    for name in _SHARED:
+        text = fields[name]
+        fields[name] = texts.setdefault(text, text)
+    for name in _TIMES:
+        fields[name] = moment(fields[name])
+    for name in _YES_OR_NO:
+        fields[name] = bool(fields[name])
+    flow = {name: fields.pop(name) for name in _FLOW}
+    fields["created_at"] = moment_of(fields["created_at"])
+    fields["status"] = Status(fields["status"])
+    fields["max_attempts"] = fields["max_attempts"] or None
+    fields["timeout_ms"] = fields["timeout_ms"] or None
+    return Run(**fields, flow=Flow(**flow, timers={}) if flow["generation"] >= 0 else None)
+
+
+def final_of(run: Run) -> FinalRun:
+    """What is told of a run that has ended."""
+    return FinalRun(
+        id=run.id,
+        routine=run.routine,
+        version=run.version,
+        status=run.status._value_,
+        attempt=run.attempt,
+        finished_at=run.finished_at,
+        reply_to=run.reply_to,
+        correlation_id=run.correlation_id,
+        plain=run.plain,
+        cached=run.cached,
+        reason=run.reason,
+        epoch=run.epoch,
+        history_seq=run.history_seq,
+    )
+
+
+def worker_values(row: Any, at: Mapping[Any, int]) -> tuple[Any, ...]:
+    """A session's row, in the order of its table."""
+    return (
+        row.session,
+        row.worker_id,
+        row.pool,
+        row.slots,
+        row.status,
+        row.taken,
+        encode_pack(row.offers),
+        row.host,
+        row.pid,
+        row.python,
+        at[row.since],
+    )

@@ -1,0 +1,72 @@
+"""The ledger's book as one thing: opened, brought up to date, owned, written, read, asked.
+
+It decides nothing about a run. Each of its four parts has a connection and belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from longshore.coordinator.store.engines import engine, file_of
+from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.journals import LIMIT, journal_page
+from longshore.coordinator.store.migrating import upgrade
+from longshore.coordinator.store.queries import Queries
+from longshore.coordinator.store.reader import Page, Reader
+from longshore.coordinator.store.writer import Writer
+from longshore.core.changes import Snapshot
+from longshore.core.errors import SettingsError
+from longshore.core.ids import RunId
+
+
+class Store:
+    """An open store: `writer` for batches, `reader` for facts and bodies, `queries` for people."""
+
+    def __init__(self, made: Engine) -> None:
+        self._engine = made
+        self.writer = Writer(made)
+        try:
+            with translated("the ledger's tables cannot be brought up to date"):
+                self.writer.on_connection(upgrade)
+            self.reader = Reader(made)
+            self.queries = Queries(made)
+        except BaseException:
+            self.writer.close()
+            raise
+        self.batch_no = 0
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """The store at this URL, with all its tables. The folder must exist.
+
+        Raises SettingsError, UsageError (written by a newer version) or StoreUnavailableError.
+        """
+        made = engine(url)
+        folder = file_of(made.url).absolute().parent
+        if not folder.is_dir():
+            raise SettingsError("LONGSHORE_STORE_URL", f"the folder {folder} does not exist: make it")
+        return cls(made)
+
+    def load(self, holder: str, now: datetime) -> Snapshot:
+        """Take the term and load what lives."""
+        term = self.writer.take_term(holder, now)
+        self.batch_no, published = self.writer.numbers()
+        return self.reader.snapshot(term, published, now)
+
+    def reload(self, now: datetime) -> Snapshot:
+        """Load again under the term we have, after a failure: what is stored is what is true."""
+        self.writer.drop()
+        self.batch_no, published = self.writer.numbers()
+        return self.reader.snapshot(self.writer.term, published, now)
+
+    def journal_page(self, run_id: RunId, after: int, limit: int = LIMIT) -> Page:
+        """See `journals.journal_page`."""
+        return journal_page(self.reader, run_id, after, limit)
+
+    def close(self) -> None:
+        """Close every connection. Twice is harmless."""
+        for part in (self.queries, self.reader, self.writer):
+            part.close()
+        self._engine.dispose()

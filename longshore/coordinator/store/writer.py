@@ -1,0 +1,257 @@
+"""The one who writes: a batch is one transaction whose first statement proves that we are still the owner.
+
+It belongs to one thread at a time. It decides nothing: what it writes is what the ledger changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from longshore.coordinator.store import rows
+from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
+from longshore.coordinator.store.faults import Fenced, translated, unavailable
+from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
+from longshore.core.changes import Changes, Cursor, HistoryRow, Outcome, Unreadable
+
+OWNER: Final = "coordinator"
+_FINISHED: Final = "session = '', due_at = 0, check_at = 0"
+_HISTORY: Final = names("run_id seq from_status to_status reason actor attempt epoch worker_id at valid batch_no")
+_CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
+_DELIVERY: Final = names("run_id generation seq kind address at status child_id")
+_WORKER: Final = names("session worker_id pool slots status taken offers host pid python since")
+_CURSOR: Final = names("id kind run_id reason before after")
+_DEAD: Final = names("at source reason size headers traceback run_ids body")
+
+
+class Writer:
+    """Commits batches under one term."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self.term = 0
+        with translated("the ledger's database cannot be opened"):
+            connection = self._connect()
+        self._prepare(marks_of(connection))
+
+    def _prepare(self, mark: str) -> None:
+        self._fence = f"UPDATE owner SET batch_no = {mark}, published_batch = {mark}, at = {mark} WHERE term = {mark}"
+        self._sent = f"DELETE FROM unsent WHERE batch_no <= {mark}"
+        self._new = insert("run", rows.INSERTED, mark)
+        self._updated = update("run", rows.UPDATED, mark)
+        self._ended = update("run", rows.ENDED, mark, constants=_FINISHED)
+        self._otherwise = update("run", rows.ENDED_OTHERWISE, mark, constants=_FINISHED)
+        self._history = insert("history", _HISTORY, mark)
+        self._unnumbered = (
+            f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
+            f"{', '.join([mark] * (len(_HISTORY) - 2))} FROM history WHERE run_id = {mark}"
+        )
+        self._recount = (
+            "UPDATE run SET history_seq = (SELECT COALESCE(MAX(seq), 0) FROM history WHERE run_id = run.id) "
+            f"WHERE id = {mark}"
+        )
+        self._calls = insert("call", _CALL, mark, "DO NOTHING")
+        self._closed = update("call", ("run_id", "generation", "address"), mark, constants="closed = 1", keys=3)
+        self._deliveries = insert("delivery", _DELIVERY, mark)
+        self._workers = upsert("worker", _WORKER, mark)
+        self._taken = update("worker", ("session", "taken"), mark)
+        self._cache = upsert("cache", ("key", "run_id", "expires_at"), mark)
+        self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
+        self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
+        self._cursors = upsert("cursor", _CURSOR, mark)
+        self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
+        self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
+        self._returned_done = ManyKeys("DELETE FROM returned_reply WHERE run_id IN ({keys})", mark)
+        self._dead = insert("dead_letter", _DEAD, mark)
+        self._unsent = insert("unsent", ("batch_no", "run_ids"), mark)
+
+    # ------------------------------------------------------------------------------------------------------ the term
+
+    def take_term(self, holder: str, now: datetime) -> int:
+        """Become the owner, at once: whoever was it before is fenced from here on. Gives the new term."""
+        with translated("the ledger's term cannot be taken"), self._connect().begin():
+            connection = self._connect()
+            mark = marks_of(connection)
+            connection.exec_driver_sql(
+                "INSERT INTO owner (name, term, batch_no, published_batch, at, holder) "
+                f"VALUES ({', '.join([mark] * 6)}) ON CONFLICT (name) DO UPDATE "
+                "SET term = owner.term + 1, at = excluded.at, holder = excluded.holder",
+                (OWNER, 1, 0, 0, micros(now), holder),
+            )
+            self.term = connection.exec_driver_sql("SELECT term FROM owner").scalar_one()
+        return self.term
+
+    def numbers(self) -> tuple[int, int]:
+        """(batch_no, published_batch) as stored."""
+        with translated("the ledger's owner cannot be read"):
+            row = self._connect().exec_driver_sql("SELECT batch_no, published_batch FROM owner").one()
+            self._connect().rollback()
+        return row[0], row[1]
+
+    # ------------------------------------------------------------------------------------------------------ batches
+
+    def commit(self, changes: Changes, batch_no: int, published_batch: int, now: datetime) -> None:
+        """Keep everything of a batch, or nothing.
+
+        Raises Fenced, StoreConflict (the batch contradicts what is there), StoreUnavailableError; all definite.
+        """
+        with translated(f"batch {batch_no} cannot be written"):
+            connection = self._connect()
+            transaction = connection.begin()
+            try:
+                fence = (batch_no, published_batch, micros(now), self.term)
+                if not connection.exec_driver_sql(self._fence, fence).rowcount:
+                    raise Fenced(
+                        f"another coordinator has taken over this ledger (ours was term {self.term}): only one can be "
+                        "active for a store; stop one of them"
+                    )
+                connection.exec_driver_sql(self._sent, (published_batch,))
+                self._write(connection, changes, batch_no, now)
+            except BaseException:
+                self._give_up(transaction)
+                raise
+            self._end(transaction, batch_no)
+
+    def _end(self, transaction: Any, batch_no: int) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            self._give_up(transaction)
+            if not self._happened(batch_no):
+                raise unavailable(f"batch {batch_no} cannot be committed", error) from error
+
+    def _happened(self, batch_no: int) -> bool:
+        """Whether a commit whose answer was lost is there: the owner's row says it."""
+        self.drop()
+        row = self._connect().exec_driver_sql("SELECT term, batch_no FROM owner").one()
+        self._connect().rollback()
+        return (row[0], row[1]) == (self.term, batch_no)
+
+    def _give_up(self, transaction: Any) -> None:
+        try:
+            transaction.rollback()
+        except SQLAlchemyError:
+            self.drop()  # the database ends the transaction with the connection
+
+    def _write(self, connection: Connection, changes: Changes, batch_no: int, now: datetime) -> None:
+        at = Micros()
+        if changes.inserted:
+            self._new.run(connection, [rows.inserted(new, at) for new in changes.inserted])
+        if changes.updated:
+            self._updated.run(connection, [rows.updated(run, at) for run in changes.updated.values()])
+        if changes.ended:
+            self._write_ended(connection, changes.ended.values(), batch_no, at)
+        if changes.history:
+            self._write_history(connection, changes.history, batch_no, at)
+        if changes.calls or changes.closed or changes.deliveries:
+            self._write_journals(connection, changes, at)
+        if changes.cache:
+            self._cache.run(connection, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache))
+        if changes.idempotency or changes.freed_keys:
+            self._write_keys(connection, changes, at)
+        if changes.workers:
+            self._workers.run(connection, [rows.worker_values(row, at) for row in changes.workers.values()])
+        if changes.taken:
+            self._taken.run(connection, list(changes.taken.items()))
+        if changes.cursors or changes.cursors_done:
+            self._write_cursors(connection, changes, at)
+        if changes.returned or changes.returned_done:
+            self._write_returned(connection, changes, at)
+        if changes.dead:
+            self._dead.run(connection, [_dead(letter, micros(now)) for letter in changes.dead])
+
+    def _write_ended(self, connection: Connection, ended: Collection[Outcome], batch_no: int, at: Micros) -> None:
+        plain = [rows.ended(one, at) for one in ended if type(one.result) is bytes and one.error is None]
+        self._ended.run(connection, plain)
+        if len(plain) < len(ended):
+            others = [one for one in ended if type(one.result) is not bytes or one.error is not None]
+            self._otherwise.run(connection, [rows.ended_otherwise(one, at) for one in others])
+        ids = [one.run.id for one in ended if one.run.wants_outcome and one.run.reply_to]
+        if ids:
+            self._unsent.run(connection, [(batch_no, encode_pack(ids))])
+
+    def _write_history(self, connection: Connection, history: list[HistoryRow], batch_no: int, at: Micros) -> None:
+        loose: list[HistoryRow] = []
+        numbered: list[tuple[Any, ...]] = []
+        for row in history:
+            run_id, seq, before, after, reason, actor, attempt, epoch, worker, when, valid = row
+            if seq:
+                good = 1 if valid else 0
+                numbered.append(
+                    (run_id, seq, before, after, reason, actor, attempt, epoch, worker, at[when], good, batch_no)
+                )
+            else:
+                loose.append(row)
+        self._history.run(connection, numbered)
+        for row in loose:
+            values = (row.run_id, *row[2:9], at[row.at], int(row.valid), batch_no, row.run_id)
+            connection.exec_driver_sql(self._unnumbered, values)
+            connection.exec_driver_sql(self._recount, (row.run_id,))
+
+    def _write_journals(self, connection: Connection, changes: Changes, at: Micros) -> None:
+        calls = [(*call[:8], at[call.due_at], call.place, 0) for call in changes.calls]
+        self._calls.run(connection, calls)
+        self._closed.run(connection, changes.closed)
+        deliveries = [(*row[:5], at[row.at], row.status, row.child_id) for row in changes.deliveries]
+        self._deliveries.run(connection, deliveries)
+
+    def _write_keys(self, connection: Connection, changes: Changes, at: Micros) -> None:
+        keys = _newest((key, run_id, at[expires]) for key, run_id, expires in changes.idempotency)
+        self._idempotency.run(connection, keys)
+        self._freed.run(connection, changes.freed_keys)
+
+    def _write_cursors(self, connection: Connection, changes: Changes, at: Micros) -> None:
+        self._cursors.run(connection, _newest(_cursor(one, at) for one in changes.cursors))
+        self._cursors_done.run(connection, changes.cursors_done)
+
+    def _write_returned(self, connection: Connection, changes: Changes, at: Micros) -> None:
+        self._returned_done.run(connection, changes.returned_done)
+        self._returned.run(
+            connection,
+            _newest((one.run_id, one.reply_to, at[one.first_at], at[one.next_at]) for one in changes.returned),
+        )
+
+    # ------------------------------------------------------------------------------------------------ the connection
+
+    def _connect(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def drop(self) -> None:
+        """Give the connection up; the next statement opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connection. Twice is harmless."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def on_connection(self, act: Callable[[Connection], None]) -> None:
+        """Do something in a transaction of its own (migrations)."""
+        connection = self._connect()
+        with connection.begin():
+            act(connection)
+
+
+def _newest(values: Iterable[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
+    """One row per key, the last one: PostgreSQL refuses to replace a row twice in one statement."""
+    return list({row[0]: row for row in values}.values())
+
+
+def _cursor(cursor: Cursor, at: Micros) -> tuple[Any, ...]:
+    return cursor.id, cursor.kind, cursor.run_id, cursor.reason, at[cursor.before], cursor.after
+
+
+def _dead(letter: Unreadable, at: int) -> tuple[Any, ...]:
+    headers, run_ids = text_of(letter.headers), text_of(letter.run_ids)
+    return at, letter.source, letter.reason, letter.size, headers, letter.traceback, run_ids, letter.body
