@@ -1,0 +1,67 @@
+"""What the fleet of the chaos tests runs. Each body leaves a line in a file, so that every execution can be counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from longshore import context, define
+
+STAGES = (70, 70, 60)
+
+
+def leave_line(folder: str) -> None:
+    """Append this run and its attempt: one write, so that lines of several processes never mix."""
+    line = f"{context.run_id} {context.attempt}\n".encode()
+    file = os.open(Path(folder) / "lines", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, line)
+    finally:
+        os.close(file)
+
+
+def lines(folder: Path) -> list[str]:
+    """The run of every execution so far, in order."""
+    try:
+        return [line.split()[0] for line in (folder / "lines").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+@define.action(name="chaos.note", version="1.0.0")
+async def note(folder: str, value: int, seconds: float) -> int:
+    leave_line(folder)
+    await asyncio.sleep(seconds)
+    return 2 * value
+
+
+@define.action(name="chaos.thread", version="1.0.0")
+def thread_note(folder: str, value: int, seconds: float) -> int:
+    leave_line(folder)
+    time.sleep(seconds)
+    return 2 * value
+
+
+@define.action(name="chaos.apart", version="1.0.0", isolation="process")
+def apart(folder: str, value: int, seconds: float) -> int:
+    leave_line(folder)
+    time.sleep(seconds)
+    return 2 * value
+
+
+@define.workflow(name="chaos.stages", version="1.0.0")
+async def stages(folder: str, seconds: float, widths: list[int]) -> int:
+    """One child per item, stage after stage; each stage needs the one before."""
+    total = 0
+    for width in widths:
+        total += sum(await asyncio.gather(*(note(folder, index, seconds) for index in range(width))))
+    return total
+
+
+@define.workflow(name="chaos.pair", version="1.0.0")
+async def pair(folder: str, value: int, seconds: float) -> int:
+    """Two steps, one after the other."""
+    first = await note(folder, value, seconds)
+    return await thread_note(folder, first, seconds)
