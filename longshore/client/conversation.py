@@ -29,6 +29,11 @@ class Conversation:
         self._modules = frozenset(modules)
         self._numbers = itertools.count(1)
 
+    @property
+    def over(self) -> bool:
+        """Whether the client was closed, or its link is beyond repair."""
+        return self._link.broken is not None
+
     # ------------------------------------------------------------------------------------------------- triggers
 
     async def send(self, trigger: Trigger, timeout: float | None, limit: float | None = None) -> Reply | Unanswered:

@@ -19,7 +19,7 @@ from longshore.client.pending import Book, Errand
 from longshore.core.envelope import Names
 from longshore.core.errors import BrokerUnavailableError, DecodeError, EncodingError, LongshoreError, UnavailableError
 from longshore.core.ids import ClientId, RunId
-from longshore.core.message import MAX_ITEMS, Ask, Cancel, Message, Trigger
+from longshore.core.message import MAX_BODY, MAX_ITEMS, Ask, Cancel, Message, Trigger
 from longshore.serialization.envelope import pack, unpack_replies
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ TRIGGER_KEY: Final = "trigger"
 COMMAND_KEY: Final = "command"
 UNDER_WAY: Final = 4
 """Publishes under way at most; what comes meanwhile grows the next batch."""
-PUBLISH_TIMEOUT: Final = 5.0
+PUBLISH_TIMEOUT: Final = 10.0
 PAUSE: Final = 0.2
 """Seconds before a publish that the broker did not take is tried again while the link is up."""
 PREFETCH: Final = 100
@@ -69,7 +69,8 @@ class Link:
         self._scheduled = False
         self._resting: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._broken: LongshoreError | None = None
+        self.broken: LongshoreError | None = None
+        """Why nothing can be sent any more; None as long as it can."""
 
     async def open(self, *, timeout: float) -> None:
         """Connect and bind the reply queue. Raises BrokerUnavailableError when that takes longer than `timeout` s."""
@@ -151,8 +152,8 @@ class Link:
         self.ask_outcomes(self.book.stale(self._loop.time()))
 
     def _check(self) -> None:
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
 
     # ------------------------------------------------------------------------------------------------- sending
 
@@ -172,7 +173,7 @@ class Link:
 
     def _flush(self) -> None:
         self._scheduled = False
-        if not self._bus.connected or self._bus.blocked or not self._bound or self._broken:
+        if not self._bus.connected or self._bus.blocked or not self._bound or self.broken:
             return  # the link tells when this changes
         while len(self._flights) < UNDER_WAY and (self._outbound or self._outcomes):
             flight = self._loop.create_task(self._send(*self._next_batch()))
@@ -180,14 +181,21 @@ class Link:
             flight.add_done_callback(self._landed)
 
     def _next_batch(self) -> tuple[list[Errand[Waiter]], list[Outgoing]]:
-        errands: list[Errand[Waiter]] = []
+        triggers: list[Errand[Waiter]] = []
+        others: list[Errand[Waiter]] = []
         outbound = self._outbound
-        while outbound and len(errands) < MAX_ITEMS:
+        room = MAX_BODY  # about one body: what takes long to send would otherwise fail, and be sent again, as a whole
+        while outbound and room > 0 and len(triggers) + len(others) < MAX_ITEMS:
             errand = outbound.popleft()
-            if not errand.over:
-                errands.append(errand)
-        triggers = [errand for errand in errands if type(errand.message) is Trigger]
-        others = [errand for errand in errands if type(errand.message) is not Trigger]
+            message = errand.message
+            if errand.over:
+                continue
+            if type(message) is Trigger:
+                triggers.append(errand)
+                room -= len(message.input) if type(message.input) is bytes else 0
+            else:
+                others.append(errand)
+        errands = triggers + others
         outgoing = self._outgoing(TRIGGER_KEY, self._packed(triggers)) if triggers else []
         if others:
             outgoing += self._outgoing(COMMAND_KEY, self._packed(others))
@@ -321,8 +329,8 @@ class Link:
         self._set_timer()
 
     def _break(self, error: LongshoreError) -> None:
-        if self._broken is None:
-            self._broken = error
+        if self.broken is None:
+            self.broken = error
             for waiter in self.book.clear():
                 _fail(waiter, error)
 

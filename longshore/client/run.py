@@ -98,7 +98,10 @@ class Run(Generic[R_co]):
                 raise
 
     async def watch(self) -> AsyncIterator[Change]:
-        """Its changes from the first on, as they come, until it has ended."""
+        """Its changes from the first on, as they come, until it has ended.
+
+        Waits over every restart of a coordinator. Raises Rejected (`unknown_run`) when there is no such run.
+        """
         news: deque[RunChanged] = deque()
         stirred = asyncio.Event()
 
@@ -125,6 +128,8 @@ class Run(Generic[R_co]):
         try:
             rows = await self.history()
         except UnavailableError:
+            if self._conversation.over:
+                raise
             return []  # watching outlives a coordinator
         return [_change(row) for row in rows if row["seq"] > seen and row.get("valid", True)]
 
@@ -156,6 +161,8 @@ def _progress(news: deque[RunChanged], stirred: bool) -> list[Change]:
     said: list[Change] = []
     while stirred and news:
         one = news.popleft()
+        if not one.status:
+            raise Rejected("unknown_run", one.reason, run_id=one.run_id)
         if one.status == Status.EXECUTING:
             said.append(Change(one.run_id, one.status, one.reason, one.attempt, one.at))
     return said

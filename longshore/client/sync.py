@@ -125,7 +125,8 @@ class SyncRun(Generic[R_co]):
             while (change := self._thread.call(_next(changes))) is not None:
                 yield change
         finally:
-            self._thread.call(_end(changes))
+            with suppress(UsageError):  # the client was closed before its iterator was
+                self._thread.call(_end(changes))
 
 
 async def _next(changes: AsyncIterator[Change]) -> Change | None:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from longshore.client.pending import LOOK_AFTER, Awaited, Book
-from longshore.core.errors import UnavailableError
+from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
 
 _log = logging.getLogger("longshore.client")
 
-NO_ANSWER: Final = {"kind": "coordinator", "text": "no coordinator answers: start `longshore coordinator`"}
+NO_COORDINATOR: Final = {"kind": "coordinator", "text": "no coordinator answers: start `longshore coordinator`"}
+NO_BROKER: Final = {"kind": "broker", "text": "the broker does not answer; the link is tried again and again"}
 
 Why = Mapping[str, Any]
 Ask = Callable[[RunId], Awaitable[Why | None]]
@@ -36,8 +37,12 @@ class Impatience:
         awaited.look_at = now + LOOK_AFTER
         try:
             why = await self._ask(awaited.run_id)
+        except Rejected:
+            return  # there is no such run: who waits for it is told as much
+        except BrokerUnavailableError:
+            why = NO_BROKER
         except UnavailableError:
-            why = NO_ANSWER
+            why = NO_COORDINATOR
         if why:
             awaited.look_at = math.inf
             self._say(awaited, why)

@@ -287,6 +287,40 @@ async def test_a_run_is_watched_until_it_has_ended(client: Client, coordinator: 
     assert seen[-1][0] == "COMPLETED"
 
 
+async def test_watching_a_run_that_is_not_there_or_over_a_closed_client_ends(
+    coordinator: Scripted, new_client: NewClient
+) -> None:
+    coordinator.answers["history"] = lambda ask: []
+    client = new_client()
+    async with client:
+        with pytest.raises(Rejected, match="there is no run"):
+            await anext(client.handle(OTHER).watch())
+        run = await client.trigger(slow())
+        watching = asyncio.create_task(first(run))
+        await eventually(lambda: run.id in coordinator.watchers, within=5)
+    with pytest.raises(UnavailableError, match="closed"):
+        await watching
+
+
+async def first(run: Run[Any]) -> str:
+    async for change in run.watch():
+        return change.status
+    return "nothing"
+
+
+async def test_watching_outlives_a_coordinator_that_does_not_answer_for_a_while(
+    client: Client, coordinator: Scripted, router: LocalRouter
+) -> None:
+    run = await client.trigger(slow())
+    coordinator.answers["history"] = lambda ask: [row(run.id, 1, "COMPLETED")]
+    coordinator.silent = True
+    watching = asyncio.create_task(first(run))
+    await eventually(lambda: any(ask.what == "history" for ask in coordinator.asks), within=5)
+    coordinator.silent = False
+    router.disconnect()  # what was not answered is asked again
+    assert await watching == "COMPLETED"
+
+
 def row(run_id: str, seq: int, status: str) -> dict[str, object]:
     return {"run_id": run_id, "seq": seq, "to_status": status, "reason": "why", "attempt": 1, "at": now().isoformat()}
 
