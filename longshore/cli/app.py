@@ -32,9 +32,9 @@ app.command("demo")(demo.demo)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from longshore import __version__
 
-        print(f"longshore {version('longshore')}")
+        print(f"longshore {__version__}")
         raise typer.Exit
 
 

@@ -30,9 +30,9 @@ def list_workers(as_json: AsJson = False) -> None:
 
 
 async def _workers(screen: Screen) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         found = [as_fields(worker) for worker in await client.workers()]
     if screen.as_json:
         for worker in found:
@@ -66,9 +66,9 @@ def list_dead(
 
 
 async def _dead(screen: Screen, limit: int) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         letters = [as_fields(letter) for letter in await client.dead(limit=limit)]
     if screen.as_json:
         for letter in letters:
@@ -91,9 +91,9 @@ def show_dead(
 
 
 async def _show_dead(screen: Screen, letter: int) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         found = as_fields(await client.dead_letter(letter))
     if screen.as_json:
         screen.document(found)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from longshore.core.durations import duration
 from longshore.core.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout: one document, or one line per item.")]
@@ -40,6 +41,18 @@ def arguments(args: str | None, kwargs: str | None, single: list[str]) -> tuple[
 def metadata(text: str | None) -> dict[str, Any]:
     """The object of `--metadata JSON`."""
     return _json("--metadata", text, dict, '{"ticket": 17}') if text else {}
+
+
+def checked_durations(given: dict[str, Any]) -> None:
+    """See that every duration among the options can be read, before anything is sent. Raises UsageError naming it."""
+    for name in ("delay", "ttl", "timeout", "deadline", "wait_timeout"):
+        text = given.get(name)
+        if text is None:
+            continue
+        try:
+            duration(text)
+        except UsageError as error:
+            raise UsageError(f"--{name.replace('_', '-')} {text!r}: {error}") from None
 
 
 def loose(text: str) -> Any:

@@ -39,9 +39,9 @@ def list_runs(
 
 
 async def _list(screen: Screen, status: str | None, routine: str | None, tag: str | None, limit: int) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         runs = await client.runs(status=status and status.upper(), routine=routine, tag=tag, limit=limit)
     if screen.as_json:
         for run in runs:
@@ -68,10 +68,10 @@ def show(run_id: RunId, as_json: AsJson = False) -> None:
 
 
 async def _show(screen: Screen, run_id: str) -> None:
+    from longshore.cli.asking import asker
     from longshore.cli.screen import to_json
-    from longshore.client import Client
 
-    async with Client() as client:
+    async with asker() as client:
         run = client.handle(run_id)
         info = as_fields(await run.info())
         if info["status"] == "COMPLETED":
@@ -113,9 +113,9 @@ def history(run_id: RunId, as_json: AsJson = False) -> None:
 
 
 async def _history(screen: Screen, run_id: str) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         rows = [as_fields(row) for row in await client.handle(run_id).history()]
     if screen.as_json:
         for row in rows:
@@ -147,9 +147,9 @@ def tree(
 
 
 async def _tree(screen: Screen, run_id: str, limit: int | None) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         rows = [as_fields(row) for row in await client.handle(run_id).tree()]
     if screen.as_json:
         screen.document(rows)
@@ -164,9 +164,9 @@ def why(run_id: RunId, as_json: AsJson = False) -> None:
 
 
 async def _why(screen: Screen, run_id: str) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         run = client.handle(run_id)
         reason = await run.why_waiting()
         status = await run.status()
@@ -201,11 +201,11 @@ def watch(
 
 
 async def _watch(screen: Screen, run_id: str, timeout: str | None) -> int:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
     from longshore.core.durations import duration
 
     patience = None if timeout is None else duration(timeout).total_seconds()
-    async with Client() as client:
+    async with asker() as client:
         return await watch_to_the_end(screen, client.handle(run_id), patience=patience)
 
 
@@ -220,9 +220,9 @@ def cancel(
 
 
 async def _cancel(screen: Screen, run_id: str, reason: str) -> None:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
 
-    async with Client() as client:
+    async with asker() as client:
         run = client.handle(run_id)
         await run.cancel(reason=reason)
         status = await run.status()

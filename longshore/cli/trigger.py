@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from longshore.cli.options import AsJson, arguments, metadata
+from longshore.cli.options import AsJson, arguments, checked_durations, metadata
 from longshore.cli.waiting import follow
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def trigger(
     from longshore.cli.screen import Screen
 
     positional, named = arguments(args, kwargs, arg or [])
+    checked_durations(
+        {"delay": delay, "ttl": ttl, "timeout": timeout, "deadline": deadline, "wait_timeout": wait_timeout}
+    )
     given: dict[str, Any] = {
         "delay": delay,
         "ttl": ttl,
@@ -72,11 +75,11 @@ class Order:
 
 
 async def _trigger(screen: Screen, order: Order, wait: bool, wait_timeout: str | None) -> int:
-    from longshore.client import Client
+    from longshore.cli.asking import asker
     from longshore.core.durations import duration
 
     patience = None if wait_timeout is None else duration(wait_timeout).total_seconds()
-    async with Client() as client:
+    async with asker() as client:
         run = await client.trigger(
             order.routine, args=order.args, kwargs=order.kwargs, run_id=order.run_id, **order.options
         )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ASK_AFTER: Final = 5.0
 """Seconds of waiting after which the reason is shown; then each time it changed."""
+LAST_WORD: Final = 2.0
+"""Seconds that the list of changes has to come to its end once the result is there."""
 
 
 def change_line(change: Any) -> str:
@@ -60,12 +62,16 @@ async def follow(screen: Screen, run: Run[Any], *, patience: float | None) -> in
 
 async def _to_the_end(screen: Screen, run: Run[Any]) -> int:
     logging.getLogger("longshore.client").addHandler(logging.NullHandler())  # the reasons are said here
-    with screen.status(f"{run.id}") as spinner:
-        async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(_changes(screen, run, spinner)), group.create_task(_reasons(screen, run))]
+    with screen.status(run.id) as spinner:
+        changes = asyncio.create_task(_changes(screen, run, spinner))
+        reasons = asyncio.create_task(_reasons(screen, run))
+        try:
             ending = await _ending(run)
-            for one in beside:
-                one.cancel()
+            await asyncio.wait([changes], timeout=LAST_WORD)
+        finally:
+            for beside in (changes, reasons):
+                beside.cancel()
+            await asyncio.gather(changes, reasons, return_exceptions=True)
     return await _show(screen, run, ending)
 
 
