@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from longshore.broker.bus import Bus
 from longshore.core.envelope import Names
+from longshore.core.errors import UsageError
 from longshore.core.ids import WorkerId
 from longshore.core.message import (
     Abandon,
@@ -88,6 +89,11 @@ class Worker:
     async def run(self) -> Exit:
         """Work until told to leave. Raises BrokerUnavailableError, PayloadUnavailable or another LongshoreError at the
         start."""
+        apart = [routine.id for routine in self._catalog if routine.policy.isolation == processes.KIND]
+        if apart and not self._config.store:
+            raise UsageError(
+                f"{apart[0]} runs in child processes, which open the payload store themselves: give config.store"
+            )
         self._loop = asyncio.get_running_loop()
         self._bus.watch(self._on_link)
         await self._bus.open(timeout=self._config.open_timeout.total_seconds())
@@ -354,7 +360,9 @@ class Worker:
     # ------------------------------------------------------------------------------------------- what the roster tells
 
     def _on_begun(self, attempt: Attempt) -> None:
-        timeout = attempt.timeout
+        timeout = (
+            attempt.timeout if attempt.kind != WORKFLOW else None
+        )  # of active time; a workflow's is next to nothing
         if timeout is not None:
             self._deadlines.add(clock() + timeout, attempt)
 

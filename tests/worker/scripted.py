@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from longshore.broker.bus import Bus, Incoming, Outgoing
+from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing
 from longshore.core import envelope
 from longshore.core.envelope import Names
 from longshore.core.ids import RunId, SessionId
@@ -54,11 +54,14 @@ class ScriptedCoordinator:
         self.bodies: list[int] = []  # the numbers of all bodies that came, doubles included
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._consumer: Consumer | None = None
         self._send_lock = asyncio.Lock()
 
     async def open(self) -> None:
         await self._bus.open(timeout=20)
-        await self._bus.consume_private(self._names.reports, "reports", self._on_message, self._on_bound, prefetch=1000)
+        self._consumer = await self._bus.consume_private(
+            self._names.reports, "reports", self._on_message, self._on_bound, prefetch=1000
+        )
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -84,6 +87,8 @@ class ScriptedCoordinator:
             for report in reports:
                 self._hear(session, report)
         self._news.set()
+        if self._consumer is not None:
+            self._consumer.settle(message)
 
     def _hear(self, session: SessionId, report: Report) -> None:
         if isinstance(report, Beat):
