@@ -26,18 +26,20 @@ _ENDS: Final = (Finished, Suspended, Released)
 
 
 class Roster:
-    """See the module. `on_begun` and `on_ended` are told of each attempt once; `on_freed` of one whose slot was
-    stuck."""
+    """See the module. `on_begun` and `on_ended` are told of each attempt once, `on_said` of what it reports between,
+    and `on_freed` of one whose slot was stuck."""
 
     def __init__(
         self,
         on_begun: Callable[[Attempt], None],
+        on_said: Callable[[Attempt, Report], None],
         on_ended: Callable[[Attempt, Report], None],
         on_freed: Callable[[Attempt], None],
     ) -> None:
         self.attempts: dict[RunId, Attempt] = {}
         self.untold = 0  # attempts handed to executors of which neither Started nor an end was reported
         self._on_begun = on_begun
+        self._on_said = on_said
         self._on_ended = on_ended
         self._on_freed = on_freed
         self._reports: list[Report] = []
@@ -97,6 +99,7 @@ class Roster:
             elif isinstance(report, _ENDS):
                 self.report_end(attempt, report)
             else:
+                self._on_said(attempt, report)
                 self._reports.append(report)
 
     def report_end(self, attempt: Attempt, report: Finished | Suspended | Released) -> None:

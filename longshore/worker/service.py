@@ -24,6 +24,7 @@ from longshore.core.message import (
     Beat,
     CancelRun,
     ClaimCheck,
+    Commands,
     Deliver,
     Directive,
     Drain,
@@ -75,7 +76,7 @@ class Worker:
         self._names = names
         self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{config.session[:4]}")
         self._session = Session(bus, names, config.session, self, heartbeat=config.heartbeat.total_seconds())
-        self._roster = Roster(self._on_begun, self._on_ended, self._on_freed)
+        self._roster = Roster(self._on_begun, self._on_said, self._on_ended, self._on_freed)
         self._slots: Slots[Attempt] = Slots(config.slots, (loops.KIND, threads.KIND, processes.KIND))
         self._deadlines = Deadlines()
         self._probe: ClaimCheck | None = None
@@ -381,6 +382,10 @@ class Worker:
             self._stick(attempt)
             self._session.poke()
         self._executors[attempt.kind].interrupt(attempt)
+
+    def _on_said(self, attempt: Attempt, report: Report) -> None:
+        if self._telemetry.enabled and attempt.span and isinstance(report, Commands):
+            spans.record_calls(self._telemetry, self._names.namespace, attempt, report)
 
     def _on_ended(self, attempt: Attempt, report: Report) -> None:
         if self._telemetry.enabled and attempt.span:

@@ -1,4 +1,5 @@
-"""One span per attempt, built from what is known when it ends. It starts nothing and decides nothing."""
+"""One span per attempt, and one per call of a workflow, built from what is known. It starts nothing and decides
+nothing."""
 
 from __future__ import annotations
 
@@ -51,3 +52,28 @@ def record(telemetry: Telemetry, destination: str, worker_id: str, attempt: Atte
         (start.previous_span,) if start.previous_span else (),
         description,
     )
+
+
+def record_calls(telemetry: Telemetry, destination: str, attempt: Attempt, commands: Commands) -> None:
+    """Record `send {routine}` for each call that goes out, a child of the workflow's attempt: the calls' own
+    traceparents."""
+    for call in commands.calls:
+        telemetry.record(
+            semantics.span_name(semantics.SEND, call.routine),
+            "producer",
+            call.traceparent,
+            attempt.span,
+            commands.at,
+            commands.at,
+            {
+                semantics.MESSAGING_SYSTEM: semantics.SYSTEM_LOCAL,
+                semantics.MESSAGING_OPERATION_TYPE: semantics.SEND,
+                semantics.MESSAGING_OPERATION_NAME: semantics.SEND,
+                semantics.MESSAGING_DESTINATION_NAME: destination,
+                semantics.MESSAGING_MESSAGE_ID: call.child_id,
+                semantics.RUN_ID: call.child_id,
+                semantics.PARENT_RUN_ID: attempt.run_id,
+                semantics.ROUTINE: call.routine,
+                semantics.ROUTINE_VERSION: call.version,
+            },
+        )

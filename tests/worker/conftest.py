@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from longshore.broker.local import LocalRouter
 from longshore.core.envelope import Names
 from longshore.payloads import Cargo, open_store
 from longshore.routines.catalog import Catalog, collect
+from longshore.routines.routine import Routine
 from longshore.telemetry import Telemetry
 from longshore.worker import Exit, Worker, WorkerConfig
 from tests.worker import routines
@@ -76,6 +77,7 @@ def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> SiteMaker:
         telemetry: Telemetry | None = None,
         bus: Bus | None = None,
         coordinator_bus: Bus | None = None,
+        routines: Sequence[Routine[..., Any]] = (),
         **options: Any,
     ) -> AsyncIterator[Site]:
         store = {"url": f"file:{tmp_path / 'payloads'}"}
@@ -89,7 +91,8 @@ def sites(buses: BusMaker, catalog: Catalog, tmp_path: Path) -> SiteMaker:
             coordinator.welcoming = welcoming
             await coordinator.open()
             stack.push_async_callback(coordinator.close)
-            worker = Worker(bus or buses("worker"), NAMES, catalog, cargo, telemetry or Telemetry(), config)
+            offered = Catalog(routines) if routines else catalog
+            worker = Worker(bus or buses("worker"), NAMES, offered, cargo, telemetry or Telemetry(), config)
             running = asyncio.create_task(worker.run())
             stack.push_async_callback(_end, worker, running)
             await coordinator.hello()

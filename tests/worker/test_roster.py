@@ -13,7 +13,7 @@ from tests.worker.routines import double
 
 
 def make() -> Roster:
-    return Roster(lambda _: None, lambda _attempt, _report: None, lambda _: None)
+    return Roster(lambda _: None, lambda _attempt, _report: None, lambda _attempt, _report: None, lambda _: None)
 
 
 def hold(roster: Roster, run: str = "r1") -> Attempt:
