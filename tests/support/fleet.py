@@ -23,6 +23,7 @@ from longshore.client import Client
 from longshore.settings import Settings, load
 from longshore.telemetry import Telemetry
 from tests.support.ledger_rows import LedgerRows
+from tests.support.rabbit import RabbitNode
 from tests.support.wait import eventually_sync
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -122,8 +123,17 @@ class Part:
 class Fleet:
     """The parts of one namespace on one broker. `settings` are LONGSHORE_* by field, for every part of it."""
 
-    def __init__(self, folder: Path, broker_url: str, modules: Iterable[str], **settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        modules: Iterable[str],
+        broker_url: str,
+        rabbit: RabbitNode | None = None,
+        **settings: str,
+    ) -> None:
         self.folder = folder
+        self._rabbit = rabbit
         self.modules = list(modules)
         self.ledger = folder / "ledger" / "ledger.db"
         self.rows = LedgerRows(self.ledger)
@@ -138,6 +148,12 @@ class Fleet:
         }
         for made in (folder, self.ledger.parent, folder / "payloads"):
             made.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def rabbit(self) -> RabbitNode:
+        """The broker's node, for tests that kill it."""
+        assert self._rabbit is not None, "this fleet was not told of its node"
+        return self._rabbit
 
     # ------------------------------------------------------------------------------------------------ parts
 
