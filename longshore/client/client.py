@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
+import logging
 import secrets
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +34,8 @@ from longshore.settings import Settings, load
 from longshore.telemetry import Telemetry, semantics, setup
 
 R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
 
 ACCEPT_TIMEOUT: Final = 10.0
 CONNECT_TIMEOUT: Final = 10.0
@@ -127,8 +129,9 @@ class Client:
         if parts is None:
             return
         parts.tending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await parts.tending
+        (ended,) = await asyncio.gather(parts.tending, return_exceptions=True)
+        if isinstance(ended, Exception):
+            _log.error("asking again and looking why runs wait had ended", exc_info=ended)
         await parts.link.close()
         await parts.cargo.close()
         await self._close_telemetry(parts.telemetry)

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from longshore.client.link import Link, Unanswered, Waiter
+from longshore.client.link import Link, Unanswered
 from longshore.client.outcome import COMPLETED, error_of
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
@@ -52,14 +52,14 @@ class Conversation:
                     reply = await errand.waiter
         except TimeoutError:
             if errand.confirmed or errand.over:
-                self._link.forget(errand)
+                self._link.book.abandon(errand)
                 raise TimeoutError(
                     f"{trigger.routine} {trigger.run_id} has not ended within {limit:g} s; it goes on"
                 ) from None
-            self._link.forget(errand)
+            self._link.book.abandon(errand)
             reply, timeout = Unanswered(errand), limit
         except asyncio.CancelledError:
-            self._link.forget(errand)
+            self._link.book.abandon(errand)
             raise
         if type(reply) is Unanswered and not reply.confirmed:
             self._tracing.failed(trigger, span, BROKER_UNAVAILABLE)
@@ -113,11 +113,11 @@ class Conversation:
         return await self._answer(order, run_id, timeout)
 
     async def _answer(self, question: Ask | Cancel, run_id: str, timeout: float) -> Any:
-        waiter: Waiter = self._link.question(question, timeout)
+        errand = self._link.question(question, timeout)
         try:
-            answer = await waiter
+            answer = await errand.waiter
         except asyncio.CancelledError:
-            self._link.book.forget_question(question.ask_id)
+            self._link.book.abandon(errand)
             raise
         if type(answer) is Unanswered:
             raise _not_taken(run_id, answer, timeout) if not answer.confirmed else _no_answer(timeout)

@@ -118,20 +118,13 @@ class Link:
         self._post(errand)
         return errand
 
-    def forget(self, errand: Errand[Waiter]) -> None:
-        """Nobody waits for this errand any more: it is not sent again."""
-        message = errand.message
-        if isinstance(message, Trigger):
-            self.book.forget(message.run_id, errand.waiter)
-        else:
-            self.book.forget_question(message.ask_id)
-
-    def question(self, message: Ask | Cancel, timeout: float) -> Waiter:
-        """Send a question. The future gets the Answer, or Unanswered after `timeout` seconds."""
+    def question(self, message: Ask | Cancel, timeout: float) -> Errand[Waiter]:
+        """Send a question. Its waiter gets the Answer, or Unanswered after `timeout` seconds."""
         self._check()
         waiter = self._loop.create_future()
-        self._post(self.book.question(message, waiter, self._loop.time(), timeout))
-        return waiter
+        errand = self.book.question(message, waiter, self._loop.time(), timeout)
+        self._post(errand)
+        return errand
 
     def outcome(self, run_id: RunId, routine: str = "") -> Waiter:
         """Wait for how a run ends: the future gets its final RunChanged (status "" if there is no such run)."""
@@ -220,8 +213,7 @@ class Link:
         try:
             return bool(pack([errand.message]))
         except EncodingError as error:
-            errand.over = True
-            self.forget(errand)
+            self.book.abandon(errand)
             _fail(errand.waiter, error)
             return False
 

@@ -28,10 +28,10 @@ class Errand(Generic[W]):
     """A command on its way to the ledger. `waiter` is told when it is answered, or when nobody answered in time.
 
     `sent`: handed to the broker at least once; `confirmed`: the broker has it; `over`: answered or given up, so it is
-    never sent again; `queued`: waits to be sent, or is under way.
+    never sent again; `queued`: waits to be sent, or is under way; `run_id`: the run it turned out to be about.
     """
 
-    __slots__ = ("confirmed", "deadline", "message", "over", "queued", "sent", "span", "waiter")
+    __slots__ = ("confirmed", "deadline", "message", "over", "queued", "run_id", "sent", "span", "waiter")
 
     def __init__(self, message: Command, waiter: W, deadline: float) -> None:
         self.message = message
@@ -41,22 +41,31 @@ class Errand(Generic[W]):
         self.confirmed = False
         self.over = False
         self.queued = False
+        self.run_id = RunId("")
         self.span: object = None  # what the shell wants to tell of it once it is sent
 
 
 class Awaited(Generic[W]):
-    """A run that somebody waits for. `errand` is its trigger as long as the ledger has not answered it."""
+    """A run that somebody waits for. `errands` are its triggers (one, as a rule) until the ledger has answered."""
 
-    __slots__ = ("accepting", "asked_at", "errand", "look_at", "outcome", "routine", "run_id")
+    __slots__ = ("accepting", "asked_at", "errands", "look_at", "outcome", "routine", "run_id")
 
     def __init__(self, run_id: RunId, now: float, routine: str = "") -> None:
         self.run_id = run_id
         self.routine = routine
-        self.errand: Errand[W] | None = None
+        self.errands: tuple[Errand[W], ...] = ()
         self.accepting: tuple[W, ...] = ()
         self.outcome: tuple[W, ...] = ()
         self.asked_at = now
         self.look_at = now + LOOK_AFTER
+
+    def answered(self) -> None:
+        """Its triggers need no sending any more, nor their messages, which may be large."""
+        errands, self.errands = self.errands, ()
+        for errand in errands:
+            errand.over = True
+        if len(errands) > 1:  # one answer for all: the others may never have said that they want the outcome
+            self.asked_at -= REASK_AFTER
 
 
 class Again(NamedTuple, Generic[W]):
@@ -80,10 +89,11 @@ class Book(Generic[W]):
     def trigger(self, message: Trigger, waiter: W, now: float, timeout: float) -> Errand[W]:
         """A trigger whose waiter gets Accepted or Rejected, or the outcome if the message wants that."""
         errand: Errand[W] = Errand(message, waiter, now + timeout)
-        awaited = self.runs.get(message.run_id)
+        errand.run_id = run_id = message.run_id
+        awaited = self.runs.get(run_id)
         if awaited is None:
-            awaited = self.runs[message.run_id] = Awaited(message.run_id, now, message.routine)
-        awaited.errand = errand
+            awaited = self.runs[run_id] = Awaited(run_id, now, message.routine)
+        awaited.errands += (errand,)
         if message.wants == "outcome":
             awaited.outcome += (waiter,)
         else:
@@ -126,14 +136,19 @@ class Book(Generic[W]):
         awaited.outcome = tuple(one for one in awaited.outcome if one is not waiter)
         if not awaited.accepting and not awaited.outcome:
             del self.runs[run_id]
-            if awaited.errand is not None:
-                awaited.errand.over = True
+            awaited.answered()
 
-    def forget_question(self, ask_id: str) -> None:
-        """Nobody waits for this answer any more."""
-        errand = self._questions.pop(ask_id, None)
-        if errand is not None:
-            errand.over = True
+    def abandon(self, errand: Errand[W]) -> None:
+        """Nobody waits for this errand any more: it is not sent again. Others may still wait for its run."""
+        errand.over = True
+        message = errand.message
+        if not isinstance(message, Trigger):
+            self._questions.pop(message.ask_id, None)
+            return
+        awaited = self.runs.get(errand.run_id)
+        if awaited is not None:
+            awaited.errands = tuple(one for one in awaited.errands if one is not errand)
+            self.forget(errand.run_id, errand.waiter)
 
     # ------------------------------------------------------------------------------------------------ what is answered
 
@@ -160,11 +175,10 @@ class Book(Generic[W]):
         awaited = self.runs.get(run_id)
         if awaited is None or reply.status not in _ENDED:
             return
-        errand = awaited.errand
-        if errand is not None:
+        if awaited.errands:
             if not reply.status:
                 return  # its trigger has not arrived yet, and will be answered itself
-            errand.over = True
+            awaited.answered()
         del self.runs[run_id]
         told.extend([(waiter, reply) for waiter in awaited.outcome])
         told.extend([(waiter, reply) for waiter in awaited.accepting])
@@ -174,9 +188,10 @@ class Book(Generic[W]):
         awaited = self.runs.get(asked_id)
         if awaited is None:
             return
-        if awaited.errand is not None:
-            awaited.errand.over = True
-            awaited.errand = None  # and with it the message: it may be large
+        if asked_id != reply.run_id:
+            for errand in awaited.errands:
+                errand.run_id = reply.run_id
+        awaited.answered()
         if awaited.accepting:
             told.extend([(waiter, reply) for waiter in awaited.accepting])
             awaited.accepting = ()
@@ -197,8 +212,7 @@ class Book(Generic[W]):
         awaited = self.runs.pop(reply.run_id, None)
         if awaited is None:
             return
-        if awaited.errand is not None:
-            awaited.errand.over = True
+        awaited.answered()
         told.extend([(waiter, reply) for waiter in awaited.accepting + awaited.outcome])
 
     def _take_answer(self, reply: Answer, told: list[tuple[W, Reply]]) -> None:
@@ -220,16 +234,10 @@ class Book(Generic[W]):
         for timeout, line in list(self._lines.items()):
             while _trim(line) and line[0].deadline <= now:
                 errand = line.popleft()
-                errand.over = True
+                self.abandon(errand)
                 late.append(errand)
             if not line:
                 del self._lines[timeout]
-        for errand in late:
-            message = errand.message
-            if isinstance(message, Trigger):
-                self.forget(message.run_id, errand.waiter)
-            else:
-                self.forget_question(message.ask_id)
         return late
 
     def again(self, now: float) -> Again[W]:
@@ -240,19 +248,17 @@ class Book(Generic[W]):
         errands = [one for one in self._questions.values() if one.sent and not one.queued]
         outcomes: list[RunId] = []
         for run_id, awaited in self.runs.items():
-            errand = awaited.errand
-            if errand is None:
+            if not awaited.errands:
                 awaited.asked_at = now
                 outcomes.append(run_id)
-            elif errand.sent and not errand.queued:
-                errands.append(errand)
+            errands += [errand for errand in awaited.errands if errand.sent and not errand.queued]
         outcomes += [run_id for run_id in self._feeds if run_id not in self.runs]
         return Again(errands, outcomes)
 
     def stale(self, now: float) -> list[RunId]:
         """Runs whose outcome is still waited for and was not asked for in the last REASK_AFTER seconds."""
         since = now - REASK_AFTER
-        stale = [one for one in self.runs.values() if one.errand is None and one.asked_at <= since]
+        stale = [one for one in self.runs.values() if not one.errands and one.asked_at <= since]
         for awaited in stale:
             awaited.asked_at = now
         return [awaited.run_id for awaited in stale]
@@ -269,8 +275,7 @@ class Book(Generic[W]):
         waiters = [errand.waiter for errand in self._questions.values()]
         for awaited in self.runs.values():
             waiters += awaited.accepting + awaited.outcome
-            if awaited.errand is not None:
-                awaited.errand.over = True
+            awaited.answered()
         for errand in self._questions.values():
             errand.over = True
         self._questions.clear()

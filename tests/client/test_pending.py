@@ -67,6 +67,14 @@ def test_the_other_run_is_waited_for_also_where_nobody_did_before() -> None:
     assert book.take([ended(A)]) == [("waiter", ended(A))]
 
 
+def test_a_wait_led_to_another_run_can_be_given_up_there() -> None:
+    book: Book[str] = Book()
+    errand = book.trigger(trigger(B, wants="outcome"), "waiter", 0, 10)
+    book.take([Accepted(A, "QUEUED", asked_id=B, existing=True)])
+    book.abandon(errand)
+    assert book.runs == {}
+
+
 def test_no_such_run_is_an_answer_unless_its_trigger_is_still_under_way() -> None:
     book: Book[str] = Book()
     book.await_outcome(A, "waiter", 0)
@@ -94,6 +102,24 @@ def test_acceptance_ends_the_deadline_of_a_run_but_not_the_wait() -> None:
     book.trigger(trigger(wants="outcome"), "waiter", 0, 10)
     book.take([Accepted(A, "QUEUED")])
     assert book.overdue(100) == [] and A in book.runs
+
+
+def test_two_triggers_of_one_run_are_answered_by_one_acceptance() -> None:
+    book: Book[str] = Book()
+    first = book.trigger(trigger(wants="outcome"), "first", 0, 10)
+    second = book.trigger(trigger(), "second", 1, 10)
+    assert book.take([Accepted(A, "QUEUED")]) == [("second", Accepted(A, "QUEUED"))]
+    assert first.over and second.over and book.overdue(100) == []
+    assert book.stale(1) == [A]
+    assert book.take([ended()]) == [("first", ended())]
+
+
+def test_one_of_two_triggers_given_up_leaves_the_other() -> None:
+    book: Book[str] = Book()
+    late = book.trigger(trigger(), "first", 0, 5)
+    other = book.trigger(trigger(), "second", 0, 10)
+    assert book.overdue(5) == [late] and not other.over
+    assert book.take([Accepted(A, "QUEUED")]) == [("second", Accepted(A, "QUEUED"))]
 
 
 def test_after_a_reconnect_everything_unanswered_is_said_again_once() -> None:
