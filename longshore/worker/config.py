@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.core.ids import SessionId
 
@@ -43,3 +43,10 @@ class WorkerConfig:
     """Workflows that wait are put away beyond this number, the longest waiting first."""
     hanging_for: timedelta = timedelta(minutes=5)
     """Workflows that have waited this long are put away."""
+
+
+class Exit(NamedTuple):
+    """Why a worker ended. `code` is for the process: 0 when it was asked to."""
+
+    code: int
+    reason: str

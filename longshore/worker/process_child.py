@@ -94,10 +94,16 @@ class Child:
         self._pipe.send(Said(fraction, text))
 
 
+def _heard(_number: int, _frame: object) -> None:
+    """Not SIG_IGN: that would be inherited by the programs that routines start."""
+
+
 def main() -> None:
     """Prepare as the worker says, then live."""
     pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
     die_with_parent(signal.SIGKILL, int(sys.argv[2]))
+    for asked in (signal.SIGTERM, signal.SIGINT):  # whoever stops all processes: the worker ends us, when it may
+        signal.signal(asked, _heard)
     prepare = pipe.receive()
     if not isinstance(prepare, Prepare):
         raise SystemExit(_GONE)

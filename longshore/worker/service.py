@@ -13,7 +13,7 @@ import os
 import platform
 import socket
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from longshore.broker.bus import Bus
 from longshore.core.envelope import Names
@@ -40,7 +40,7 @@ from longshore.telemetry.spans import Telemetry
 from longshore.worker import loops, processes, spans, threads
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.bench import Bench
-from longshore.worker.config import WorkerConfig
+from longshore.worker.config import Exit, WorkerConfig
 from longshore.worker.deadlines import Deadlines
 from longshore.worker.desk import Desk, Executor, Note, log
 from longshore.worker.roster import Roster, clock
@@ -51,15 +51,10 @@ from longshore.worker.workflows import WorkflowHost
 
 BEGUN_AFTER: Final = 0.02
 """Seconds after which a body that runs on is reported as started, in a message of its own."""
+SAME_ORDER: Final = 1.0
+"""Seconds within which a second order to drain is taken for the first one."""
 LOOK_EVERY: Final = 0.25
 """Seconds between two looks for runs that have waited too long, and for the time of attempts."""
-
-
-class Exit(NamedTuple):
-    """Why a worker ended. `code` is for the process: 0 when it was asked to."""
-
-    code: int
-    reason: str
 
 
 class Worker:
@@ -82,6 +77,8 @@ class Worker:
         self._probe: ClaimCheck | None = None
         self._draining = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._ordered_at = 0.0  # when it was told to drain
+        self._executors: dict[str, Executor] = {}
         self._failed = asyncio.Event()
         self._moved = asyncio.Event()  # an attempt has ended, or the grace is over: for who waits in a drain
         self._exit = Exit(0, "drained")
@@ -98,18 +95,21 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._bus.watch(self._on_link)
         await self._bus.open(timeout=self._config.open_timeout.total_seconds())
-        self._probe = await asyncio.to_thread(self._prepare)
-        self._build()
         try:
+            self._probe = await asyncio.to_thread(self._prepare)
+            self._build()
             return await self._work()
         finally:
             await asyncio.shield(asyncio.to_thread(self._close_executors))
             await self._bus.close()
 
     def drain(self) -> None:
-        """Take nothing new, hand back, finish within the grace period, leave. The second call does not wait: all goes
-        back."""
-        if self._draining.is_set():
+        """Take nothing new, hand back, finish within the grace period, leave. Again, a second later or more: all goes back
+        at once. (Sooner it is the same order twice: by whoever stops all processes, and by our supervisor.)"""
+        now = clock()
+        if not self._draining.is_set():
+            self._ordered_at = now
+        elif now - self._ordered_at >= SAME_ORDER:
             self._leaving.set()
             self._moved.set()
         self._draining.set()
@@ -290,8 +290,8 @@ class Worker:
                 case Abandon():
                     self._begin(starting)
                     self._abandon(directive)
-                case Drain():
-                    self._draining.set()
+                case Drain() if not self._draining.is_set():
+                    self.drain()
         self._begin(starting)
 
     def _begin(self, starting: dict[str, list[Attempt]]) -> None:

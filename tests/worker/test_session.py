@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ from longshore.broker.bus import Outgoing
 from longshore.core import envelope
 from longshore.core.message import Finished, Ping, Start, Started
 from longshore.serialization.envelope import pack
+from longshore.worker.service import SAME_ORDER
+from tests.support.wait import eventually
 from tests.worker import routines
 from tests.worker.conftest import NAMES, BusMaker, SiteMaker
 from tests.worker.routines import double, echo, wait, wait_async
@@ -168,7 +171,12 @@ async def test_a_second_order_to_leave_does_not_wait(sites: SiteMaker) -> None:
         coordinator.direct(coordinator.start(wait, "door"))
         await coordinator.started()
         site.worker.drain()
+        site.worker.drain()  # the same order by another way
         await coordinator.beat(lambda beat: beat.draining)
+        assert not site.running.done()
+        asked_at = time.monotonic()
+        await eventually(lambda: time.monotonic() - asked_at >= SAME_ORDER, within=5)
+        assert not site.running.done()
         site.worker.drain()
         released = await coordinator.until(lambda: [r for r in coordinator.reports if type(r).__name__ == "Released"])
         assert released[0].lost
