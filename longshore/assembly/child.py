@@ -14,7 +14,7 @@ import sys
 from datetime import timedelta
 
 from longshore.assembly.crew import Crew
-from longshore.assembly.parts import cargo, new_loop
+from longshore.assembly.parts import cargo, new_loop, payload_options
 from longshore.assembly.places import broker_in_force
 from longshore.broker import connect
 from longshore.core.envelope import Names
@@ -58,6 +58,7 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         heartbeat=settings.heartbeat,
         grace=timedelta(seconds=crew.grace),
         session=session,
+        store=payload_options(settings),
     )
     telemetry = setup("longshore-worker", session[:8])
     worker = Worker(connect(broker_in_force(settings), names), names, catalog, cargo(settings), telemetry, config)
