@@ -104,8 +104,8 @@ class Worker:
             await self._bus.close()
 
     def drain(self) -> None:
-        """Take nothing new, hand back, finish within the grace period, leave. Again, a second later or more: all goes back
-        at once. (Sooner it is the same order twice: by whoever stops all processes, and by our supervisor.)"""
+        """Take nothing new, hand back, finish within the grace period, leave. Again, a second later or more: all goes
+        back at once. (Sooner it is the same order twice: by whoever stops all processes, and by our supervisor.)"""
         now = clock()
         if not self._draining.is_set():
             self._ordered_at = now
