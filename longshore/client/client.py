@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 ACCEPT_TIMEOUT: Final = 10.0
 CONNECT_TIMEOUT: Final = 10.0
 LOOK_EVERY: Final = 1.0
-_WHY_TIMEOUT: Final = 5.0
+_LOOK_TIMEOUT: Final = 5.0
 
 Seconds = float | timedelta | None
 OnWaiting = Callable[[Run[Any], Why], None]
@@ -313,15 +313,15 @@ class Client:
     async def _tend(self, link: Link, talk: Conversation) -> None:
         loop = asyncio.get_running_loop()
 
-        async def why(run_id: RunId) -> Why | None:
-            found: Why | None = await talk.ask("why", [run_id], timeout=_WHY_TIMEOUT)
+        async def fields(run_id: RunId) -> dict[str, Any]:
+            found: dict[str, Any] = await talk.ask("run", [run_id], timeout=_LOOK_TIMEOUT)
             return found
 
         def tell(run_id: RunId, routine: str, reason: Why) -> None:
             if self._on_waiting is not None:
                 loop.call_soon(self._on_waiting, Run(talk, run_id, routine), reason)
 
-        impatience = Impatience(link.book, why, tell)
+        impatience = Impatience(link.book, fields, tell)
         while True:
             await asyncio.sleep(LOOK_EVERY)
             link.ask_stale()

@@ -123,6 +123,8 @@ class Conversation:
             raise _not_taken(run_id, answer, timeout) if not answer.confirmed else _no_answer(timeout)
         if answer.error is not None:
             rule, text = answer.error.get("rule", "unknown"), answer.error.get("text", "refused")
+            if rule == "unavailable":
+                raise UnavailableError(text)
             raise Rejected(rule, text, run_id=run_id)
         return answer.data
 

@@ -24,6 +24,10 @@ LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the history while watching; ends, retries and progress are announced at once."""
 
 
+PAGE: Final = 1000
+"""Rows that are asked for at once."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """A change of a run: a row of its history, or its word on how far it is (`seq` 0)."""
 
@@ -61,13 +65,11 @@ class Run(Generic[R_co]):
 
     async def history(self) -> list[dict[str, Any]]:
         """Every change of its status, the first first."""
-        rows: list[dict[str, Any]] = await self._conversation.ask("history", [self.id])
-        return rows
+        return await self._pages("history", "seq")
 
     async def tree(self) -> list[dict[str, Any]]:
         """The run and everything below it, with times and sizes."""
-        rows: list[dict[str, Any]] = await self._conversation.ask("tree", [self.id])
-        return rows
+        return await self._pages("tree", "no")
 
     async def why_waiting(self) -> dict[str, Any] | None:
         """Why it does not go on and who holds it; None when it does not wait."""
@@ -124,14 +126,24 @@ class Run(Generic[R_co]):
         finally:
             self._conversation.unfollow(self.id, feed)
 
+    async def _pages(self, what: str, mark: str, after: int = 0) -> list[dict[str, Any]]:
+        """All rows behind `after`; each page is asked for with the mark of the last row before it."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self._conversation.ask(what, [self.id], after=after, limit=PAGE)
+            found += page
+            if len(page) < PAGE:
+                return found
+            after = page[-1][mark]
+
     async def _unseen(self, seen: int) -> list[Change]:
         try:
-            rows = await self.history()
+            rows = await self._pages("history", "seq", seen)
         except UnavailableError:
             if self._conversation.over:
                 raise
             return []  # watching outlives a coordinator
-        return [_change(row) for row in rows if row["seq"] > seen and row.get("valid", True)]
+        return [_change(row) for row in rows if row.get("valid", True)]
 
     async def _stirring(self, stirred: asyncio.Event) -> bool:
         try:

@@ -272,7 +272,7 @@ async def test_a_run_is_canceled_once_and_again_is_harmless(client: Client, coor
 async def test_a_run_is_watched_until_it_has_ended(client: Client, coordinator: Scripted) -> None:
     run = await client.trigger(slow())
     rows = [row(run.id, 1, "QUEUED")]
-    coordinator.answers["history"] = lambda ask: rows
+    coordinator.answers["history"] = lambda ask: rows[ask.params["after"] :]
     seen = []
     async for change in run.watch():
         seen.append((change.status, change.reason))
@@ -319,6 +319,13 @@ async def test_watching_outlives_a_coordinator_that_does_not_answer_for_a_while(
     coordinator.silent = False
     router.disconnect()  # what was not answered is asked again
     assert await watching == "COMPLETED"
+
+
+async def test_a_long_history_is_read_page_by_page(client: Client, coordinator: Scripted) -> None:
+    rows = [row(OTHER, seq, "QUEUED") for seq in range(1, 2501)]
+    coordinator.answers["history"] = lambda ask: rows[ask.params["after"] :][: ask.params["limit"]]
+    assert await client.handle(OTHER).history() == rows
+    assert len(coordinator.asks) == 3
 
 
 def row(run_id: str, seq: int, status: str) -> dict[str, object]:
@@ -401,7 +408,8 @@ async def test_after_five_seconds_of_waiting_the_reason_is_told(
     coordinator: Scripted, new_client: NewClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[tuple[str, str]] = []
-    coordinator.answers["why"] = lambda ask: {"kind": "version", "text": "nobody offers slow; near: slower"}
+    reason = {"kind": "version", "text": "nobody offers slow; near: slower"}
+    coordinator.answers["run"] = lambda ask: {"status": "PENDING_VERSION", "why_waiting": reason}
     async with new_client(on_waiting=lambda run, why: told.append((run.routine, why["text"]))) as client:
         waiting = asyncio.create_task(client.run(slow()))
         await eventually(lambda: told, within=10)
