@@ -1,0 +1,56 @@
+"""Fixtures of the end to end tests: a house on RabbitMQ shared by a module's tests, and houses of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from longshore import Client
+from tests.end_to_end.house import House
+from tests.support.rabbit import RabbitElsewhere, RabbitNode
+
+Broker = RabbitNode | RabbitElsewhere
+Build = Callable[..., House]
+
+
+@pytest.fixture(scope="module")
+def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A coordinator and one worker process with 16 slots, for all tests of a module."""
+    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
+        house.decide()
+        house.work()
+        yield house
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[Client]:
+    async with house.client() as client:
+        yield client
+
+
+@pytest.fixture
+def build(rabbit: Broker, tmp_path: Path) -> Iterator[Build]:
+    """Makes a house of the test's own; nothing runs in it yet."""
+    houses: list[House] = []
+
+    def make(**given: Any) -> House:
+        houses.append(House(tmp_path / f"house-{len(houses)}", rabbit.vhost(), **given))
+        return houses[-1]
+
+    yield make
+    for house in houses:
+        house.close()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """A failure shows the logs of the houses it happened in."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, House):
+                report.sections.append((f"logs of {value.folder.name}", "\n".join(value.words())))

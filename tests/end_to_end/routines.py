@@ -1,0 +1,161 @@
+"""Routines that the end to end tests run, in workers of their own processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from longshore import RetryAfter, context, define
+
+_log = logging.getLogger("tests.routines")
+
+
+class Odd(Exception):
+    """A class that a caller knows who imports this module."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@define.task(name="add", version="1.0.0")
+def add(x: int, y: int = 1) -> int:
+    return x + y
+
+
+@define.action(name="echo", version="1.0.0")
+async def echo(value: Any) -> Any:
+    return value
+
+
+@define.action(name="say", version="1.0.0")
+def say(text: str) -> str:
+    _log.warning("said %s", text)
+    return text
+
+
+@define.action(name="odd", version="1.0.0", max_attempts=1)
+def odd(number: int) -> int:
+    if number % 2:
+        raise Odd(number)
+    return number
+
+
+@define.action(name="flaky", version="1.0.0", max_attempts=3)
+async def flaky(works_at: int) -> int:
+    if context.attempt < works_at:
+        raise RetryAfter(0.05, f"attempt {context.attempt} is too early")
+    return context.attempt
+
+
+@define.action(name="patient", version="1.0.0", max_attempts=2)
+async def patient() -> None:
+    raise RetryAfter(3600, "much later")
+
+
+@define.action(name="nap", version="1.0.0")
+async def nap(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "rested"
+
+
+@define.action(name="hold", version="1.0.0")
+def hold(folder: str, name: str) -> str:
+    """Says that it has begun, and goes on as soon as the file `go` is there, or the run is canceled."""
+    place = Path(folder)
+    with (place / f"{name}.begun").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    while not (place / "go").exists() and not context.canceled:
+        time.sleep(0.005)
+    return name
+
+
+@define.action(name="big", version="1.0.0")
+def big(size: int) -> bytes:
+    return bytes(size)
+
+
+@define.action(name="text", version="1.0.0")
+def text(size: int) -> str:
+    return "x" * size
+
+
+@define.action(name="length", version="1.0.0", max_attempts=2)
+def length(data: bytes) -> int:
+    return len(data)
+
+
+@define.action(name="stow", version="1.0.0", max_attempts=2)
+def stow(size: int) -> bytes:
+    """A large result, tried again once, soon."""
+    return bytes(size)
+
+
+@define.action(name="peak", version="1.0.0")
+def peak() -> int:
+    """The most memory that this worker ever used, bytes (VmHWM)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+
+
+@define.workflow(name="deep", version="1.0.0")
+async def deep(levels: int) -> int:
+    return 1 + await deep(levels - 1) if levels > 1 else await add(0)
+
+
+@define.workflow(name="total", version="1.0.0")
+async def total(count: int) -> int:
+    return sum(await asyncio.gather(*(echo(number) for number in range(count))))
+
+
+@define.workflow(name="waits", version="1.0.0")
+async def waits(folder: str, names: list[str]) -> list[str]:
+    return await asyncio.gather(*(hold(folder, name) for name in names))
+
+
+@define.workflow(name="sleeps", version="1.0.0")
+async def sleeps(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "woken"
+
+
+@define.workflow(name="catches", version="1.0.0")
+async def catches(number: int) -> list[Any]:
+    try:
+        return ["fine", await odd(number)]
+    except Odd as error:
+        return [type(error).__name__, error.number]
+
+
+@define.workflow(name="passes.on", version="1.0.0")
+async def passes_on(number: int) -> int:
+    return await odd(number)
+
+
+@define.workflow(name="impatient", version="1.0.0")
+async def impatient(folder: str) -> str:
+    try:
+        async with asyncio.timeout(0.3):
+            return await hold(folder, "impatient")
+    except TimeoutError:
+        return "gave up"
+
+
+@define.workflow(name="carries", version="1.0.0")
+async def carries(size: int) -> int:
+    """Both a large result and a large argument."""
+    return await length(await big(size) + b"!")
+
+
+@define.workflow(name="traced", version="1.0.0")
+async def traced(text: str) -> list[Any]:
+    return list(await asyncio.gather(say(text), flaky(2)))
+
+
+@define.workflow(name="holds.once", version="1.0.0")
+async def holds_once(folder: str) -> str:
+    return await hold(folder, "held")
