@@ -145,7 +145,7 @@ def mark(state: State, round_: Round, term: int) -> None:
             session.returned += 1
         if session.silence >= config.lost_marks:
             lose(state, round_, session, f"its worker was silent for {session.silence} s")
-        elif session.returned > config.returned_marks and not state.settling:
+        elif session.returned >= config.returned_marks and not state.settling:
             lose(state, round_, session, "its worker's connection is gone and it did not come back")
         elif session.silence >= config.unresponsive_marks and not session.unresponsive:
             session.unresponsive = True
