@@ -1,4 +1,4 @@
-"""A fleet per test on a virtual host of its own; its logs are shown when the test fails. And a disk that can fill up."""
+"""A fleet per test on a virtual host of its own, whose logs are shown when the test fails; a disk that can fill up."""
 
 from __future__ import annotations
 
