@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from longshore.core.ids import RunId
 from longshore.core.message import Finished, Held, Progress, Released, Report, Start, Started, Suspended
 from longshore.core.outbox import held_digest
 from longshore.routines.routine import Routine
-from longshore.worker.attempt import Attempt
+from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.desk import Note
 
 PROGRESS_EVERY: Final = 0.2
 """Seconds between two Progress reports of one run at least; the latest word is never lost."""
+
+YOUNG: Final = 0.01
+"""Seconds a body may run before Started is worth a message of its own: most have ended by then, and are one report."""
 
 _ENDS: Final = (Finished, Suspended, Released)
 
@@ -122,16 +125,17 @@ class Roster:
     def gather(self, now: float) -> list[Report]:
         """All there is to report at this moment: beginnings, then the rest in order."""
         if self._begun:
-            fresh = [a for a in self._begun if not a.reported and a.began_at is not None]
-            self._begun.clear()
-            if fresh:
-                self._reports[:0] = self._started(fresh)
+            self._reports[:0] = self._started(time.perf_counter() - YOUNG)
         if self._talking:
             self._reports += self._progress(now)
         reports, self._reports = self._reports, []
         return reports
 
-    def _started(self, fresh: Sequence[Attempt]) -> list[Started]:
+    def _started(self, before: float) -> list[Started]:
+        """Of bodies that began before this instant and go on; of a workflow at once, because Commands may follow."""
+        running = [a for a in self._begun if not a.reported]
+        fresh = [a for a in running if a.began <= before or a.kind == WORKFLOW]
+        self._begun = [a for a in running if a.began > before and a.kind != WORKFLOW]
         for attempt in fresh:
             attempt.told = True
         self.untold -= len(fresh)
@@ -139,7 +143,7 @@ class Roster:
 
     def _progress(self, now: float) -> list[Progress]:
         said: list[Progress] = []
-        for attempt in [a for a in self._talking.values() if now - a.said_at >= PROGRESS_EVERY]:
+        for attempt in [a for a in self._talking.values() if a.told and now - a.said_at >= PROGRESS_EVERY]:
             del self._talking[attempt.run_id]
             attempt.said_at = now
             attempt.talking = False  # before the word is read: what is said from here on rings again

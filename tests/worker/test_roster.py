@@ -16,9 +16,10 @@ def make() -> Roster:
     return Roster(lambda _: None, lambda _attempt, _report: None, lambda _attempt, _report: None, lambda _: None)
 
 
-def hold(roster: Roster, run: str = "r1") -> Attempt:
+def hold(roster: Roster, run: str = "r1", *, age: float = 1.0) -> Attempt:
     attempt = roster.admit(Start(RunId(run), 1, 1, double.name, double.version), double)
     attempt.begin()
+    attempt.began -= age
     return attempt
 
 
@@ -47,6 +48,17 @@ def test_what_is_still_running_at_a_flush_is_reported_as_started_before_everythi
     roster.take_notes([end(second)])
     (report,) = roster.gather(0.0)
     assert isinstance(report, Finished) and report.started_at is None
+
+
+def test_a_body_that_has_only_just_begun_may_end_before_it_is_spoken_of() -> None:
+    roster = make()
+    attempt = hold(roster, age=0.0)
+    roster.take_notes([Note(attempt)])
+    assert roster.gather(0.0) == []
+    assert roster.waits
+    attempt.began -= 1.0
+    assert kinds(roster.gather(0.0)) == [Started]
+    assert not roster.waits
 
 
 def test_an_end_is_held_until_the_ledger_has_it() -> None:
