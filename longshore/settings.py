@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     heartbeat: Length = timedelta(seconds=2)
     unresponsive_after: Length = timedelta(seconds=10)
     lease: Length = timedelta(seconds=30)
+    store_patience: Length = timedelta(seconds=60)
+    """How long the coordinator waits for a store that does not answer, taking nothing, before it ends."""
+    event_path: bool = True
+    """A test mode when off: messages set nothing in motion, the reconciler alone finds what is to be done."""
     http_address: Annotated[str, _checked(_listener)] = "127.0.0.1:8600"
 
     @model_validator(mode="after")

@@ -44,6 +44,8 @@ def test_without_anything_the_documented_defaults_hold() -> None:
         "heartbeat": timedelta(seconds=2),
         "unresponsive_after": timedelta(seconds=10),
         "lease": timedelta(seconds=30),
+        "store_patience": timedelta(seconds=60),
+        "event_path": True,
         "http_address": "127.0.0.1:8600",
     }
 
