@@ -185,5 +185,13 @@ class Outbox:
 
 
 def held_digest(held: Iterable[tuple[RunId, int]]) -> int:
-    """A number over what a worker holds, whatever the order: the sum of the CRC-32 of `run_id:epoch`, 64 bits."""
-    return sum(zlib.crc32(f"{run_id}:{epoch}".encode()) for run_id, epoch in held) & ((1 << 64) - 1)
+    """A number over what a worker holds, whatever the order: 1 and the sum of the CRC-32 of `run_id:epoch`.
+
+    It is never 0, which in Beat says "not to be compared"; runs can be added to it and taken from it one by one.
+    """
+    return 1 + sum(held_term(run_id, epoch) for run_id, epoch in held)
+
+
+def held_term(run_id: RunId, epoch: int) -> int:
+    """What one held run adds to the digest."""
+    return zlib.crc32(f"{run_id}:{epoch}".encode())

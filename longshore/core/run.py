@@ -150,9 +150,9 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     worker_id: WorkerId = WorkerId("")  # the last worker it was placed on, for people
     created_at: datetime
     queued_at: datetime | None = None
-    due_at: datetime | None = None  # DELAYED, RETRYING: when it goes on
+    due_at: datetime | None = None  # DELAYED, RETRYING: when it goes on; PENDING_VERSION: its version deadline
     started_at: datetime | None = None  # first start
-    attempt_at: datetime | None = None  # start of this attempt
+    attempt_at: datetime | None = None  # start of this attempt; of a workflow the stamp of its seq 0
     finished_at: datetime | None = None
     ttl_at: datetime | None = None
     deadline_at: datetime | None = None
@@ -183,3 +183,8 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
 def is_started_workflow(run: Run) -> bool:
     """Whether the run is a workflow whose code has begun: such a run is placed once more to be canceled."""
     return run.flow is not None and run.flow.processed_seq >= 0
+
+
+def has_started(run: Run) -> bool:
+    """Whether the run's body has ever begun: from then on its ttl says nothing and its version stays."""
+    return run.started_at is not None or is_started_workflow(run)

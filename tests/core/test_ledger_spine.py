@@ -86,7 +86,7 @@ def test_a_late_report_of_a_lost_worker_is_fenced_and_its_charge_taken_back() ->
     assert world.status(run_id) is Status.COMPLETED
 
 
-def test_a_returned_directive_loses_the_worker_within_six_marks() -> None:
+def test_a_returned_directive_loses_the_worker_at_the_fifth_mark() -> None:
     world = World()
     first = world.join("w1", offers=[task()])
     world.marks(31)
@@ -94,7 +94,7 @@ def test_a_returned_directive_loses_the_worker_within_six_marks() -> None:
     run_id = world.trigger("t")
     world.begin(first, world.starts(first)[0])
     world.internal(SessionReturned(session=first))
-    world.marks(5)
+    world.marks(4)
     assert world.status(run_id) is Status.EXECUTING
     world.marks(1)
     assert world.status(run_id) is Status.QUEUED

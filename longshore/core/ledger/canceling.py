@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longshore.core.ids import RunId
-from longshore.core.ledger import delivering
+from longshore.core.ledger import caching, delivering
 from longshore.core.ledger.ending import cascade, conclude, run_spares_children
 from longshore.core.ledger.placing import AHEAD
 from longshore.core.ledger.recording import announce, direct, ended, move, refuse, reply
@@ -43,10 +43,12 @@ def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") 
         return
     run.cancel_at = round_.now
     if run.status is Status.SUSPENDED:
-        state.runs[run.id] = run
+        delivering.recall(state, round_, run)
     move(round_, run, Status.CANCELING, reason, actor=actor)
     state.wake_at(round_.now + state.config.cancel_grace, run.id, "grace")
     announce(state, round_, run, None, None)
+    caching.forget(state, run)
+    caching.abdicate(state, run)
     flow = run.flow
     if flow is None:
         if session is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from longshore.core.changes import NewCall
+from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger import canceling, delivering, starting
 from longshore.core.ledger.recording import move, owned, touch
@@ -19,16 +20,17 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
     run = owned(state, session.id, report.run_id, report.epoch)
     if run is None:
         return
-    if run.flow is None:
-        run.flow = Flow()
     flow = run.flow
+    if flow is None:
+        raise ProtocolError(f"run {run.id} of {run.routine} is a {run.kind}: only a workflow sends commands")
     if run.status is Status.DISPATCHED:
         mark_started(round_, session, run, report.at)
     asks = bool(report.calls or report.timers)
     if asks and run.status is Status.HANGING:
         move(round_, run, Status.EXECUTING, "new commands", worker=session.worker_id)
-    run.crashes = 0
-    run.alone = False
+    if asks or (report.upto_seq is not None and report.upto_seq > flow.processed_seq):
+        run.crashes = 0  # it got further than before
+        run.alone = False
     known = round_.facts.calls.get(run.id, {})
     _take_calls(state, round_, run, flow, report, known)
     _take_timers(state, round_, run, flow, report, known)
@@ -38,10 +40,13 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
             row = known.get(address)
             _close(state, round_, run, flow, address, row.child_id if row else children.get(address, RunId("")))
     if report.upto_seq is None:
+        session.starting.add(run.id)
         touch(round_, run)
         return
     flow.processed_seq = max(flow.processed_seq, report.upto_seq)
     session.starting.discard(run.id)
+    if session.reserved == run.id:
+        session.reserved = RunId("")  # it executes nothing while it waits
     if run.status is Status.EXECUTING:
         move(round_, run, Status.HANGING, _what_it_waits_for(flow), worker=session.worker_id)
         round_.touched.add(session.id)
@@ -52,9 +57,11 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
 
 def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
     new_calls = round_.changes.calls
+    seen: set[Address] = set()
     for call in report.calls:
-        if call.address in known:
+        if call.address in known or call.address in seen:
             continue
+        seen.add(call.address)
         new_calls.append(
             NewCall(
                 run.id,
@@ -78,7 +85,7 @@ def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Comma
 
 def _take_timers(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
     for timer in report.timers:
-        if timer.address in known:
+        if timer.address in known or timer.address in flow.timers:
             continue
         round_.changes.calls.append(
             NewCall(

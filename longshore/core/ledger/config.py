@@ -24,6 +24,8 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     flows_starting: int = 500
     """The most workflows a worker is given that have not yet reached their first wait."""
     version_patience: timedelta = timedelta(seconds=60)
+    version_deadline: timedelta = timedelta(days=30)
+    """How long a run waits for a version nobody offers before it ends as SYSTEM_FAILURE."""
     cancel_grace: timedelta = timedelta(seconds=60)
     redeliver_after: timedelta = timedelta(seconds=2)
     group: int = 1000

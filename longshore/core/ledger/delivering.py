@@ -10,7 +10,7 @@ from __future__ import annotations
 from longshore.core.changes import NewDelivery
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger.placing import AHEAD
-from longshore.core.ledger.recording import direct, move, touch
+from longshore.core.ledger.recording import direct, ended, move, touch
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import ClaimCheck, Deliver, Delivery, Failure, Value
 from longshore.core.run import Flow, Run, Status
@@ -22,7 +22,11 @@ BYTES_PER_MESSAGE = 256 * 1024
 def deliver_outcome(state: State, round_: Round, run: Run, result: Value | None, error: Failure | None) -> None:
     """Tell a run's parent how it ended."""
     parent = live(state, round_, run.parent_id)
-    if parent is None or parent.flow is None or parent.flow.generation != run.parent_generation:
+    if parent is None:
+        if ended(round_, run.parent_id) is None:
+            state.count("parent_unknown")  # nobody asked for its row: must never be
+        return
+    if parent.flow is None or parent.flow.generation != run.parent_generation:
         return
     parent.flow.open_calls = max(0, parent.flow.open_calls - 1)
     delivery = Delivery(
@@ -58,6 +62,8 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
     if run.session:
         if state.config.event_path:
             round_.deliveries.setdefault(run.id, []).append(delivery)
+        else:
+            state.unanswered.append((round_.now - state.config.redeliver_after, run.id))
     elif run.status is Status.SUSPENDED:
         wake(state, round_, run)
 
@@ -66,13 +72,14 @@ def wake(state: State, round_: Round, run: Run) -> None:
     """A workflow that was put away goes ahead of new runs."""
     move(round_, run, Status.QUEUED, "a delivery came")
     run.queued_at = round_.now
-    state.runs[run.id] = run
-    state.enqueue(run, AHEAD)
     recall(state, round_, run)
+    state.enqueue(run, AHEAD)
 
 
 def recall(state: State, round_: Round, run: Run) -> None:
-    """Set the alarms of a run that comes back into memory."""
+    """A run comes back into memory, with its alarms."""
+    round_.put_away.pop(run.id, None)
+    state.runs[run.id] = run
     if run.deadline_at is not None:
         state.wake_at(run.deadline_at, run.id, "deadline")
     if run.flow is not None:
@@ -109,8 +116,14 @@ def send_deliveries(state: State, round_: Round) -> None:
             continue
         for part in split(deliveries):
             direct(round_, session, Deliver(run_id=run_id, epoch=run.epoch, deliveries=part))
-        run.flow.sent_seq = run.flow.last_seq
-        run.flow.sent_at = round_.now
+        _note_sent(state, round_, run, run.flow)
+
+
+def _note_sent(state: State, round_: Round, run: Run, flow: Flow) -> None:
+    """Have the reconciler look whether these facts are answered in time."""
+    flow.sent_seq = flow.last_seq
+    flow.sent_at = round_.now
+    state.unanswered.append((round_.now, run.id))
 
 
 def split(deliveries: list[Delivery]) -> list[list[Delivery]]:
@@ -134,15 +147,17 @@ def split(deliveries: list[Delivery]) -> list[list[Delivery]]:
 def send_again(state: State, round_: Round, run: Run, session: Session) -> None:
     """Send the holder of a workflow everything after what it has answered, from the store."""
     flow = run.flow
-    if flow is None or not session.open:
+    if flow is None:
         return
     send_page(round_, session, run, flow.processed_seq)
-    flow.sent_seq = flow.last_seq
-    flow.sent_at = round_.now
+    _note_sent(state, round_, run, flow)
 
 
 def send_page(round_: Round, session: Session, run: Run, after: int) -> None:
-    """Have the shell send a page of the journal; it counts as one numbered directive."""
+    """Have the shell send a page of the journal; it counts as one numbered directive. Nothing goes to a session that is
+    not open: after Hello the worker asks again."""
+    if not session.open:
+        return
     session.sent += 1
     session.spoken = True
     round_.changes.pages.append((session.id, run.id, run.epoch, after))
@@ -152,9 +167,9 @@ def live(state: State, round_: Round, run_id: RunId) -> Run | None:
     """A run that is not final: from memory, or (put away) from the facts of this round."""
     if not run_id:
         return None
-    run = state.runs.get(run_id)
+    run = state.runs.get(run_id) or round_.put_away.get(run_id)
     if run is None:
         run = round_.facts.runs.get(run_id)
-        if run is not None and run.status is not Status.SUSPENDED and run.id not in state.runs:
-            return None
+        if run is not None and run.status is not Status.SUSPENDED:
+            return None  # it was woken in this round, and has ended since
     return run

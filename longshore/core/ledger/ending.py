@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.changes import Cursor
+from longshore.core.ids import RunId
 from longshore.core.ledger import caching
 from longshore.core.ledger.delivering import deliver_outcome
 from longshore.core.ledger.recording import direct, end
@@ -36,11 +37,27 @@ def conclude(
     if run.flow is not None and run.flow.open_calls and not run_spares_children(state, run):
         cascade(state, round_, run, f"parent run {run.id} ended {to}")
     if run.cache_key:
-        for other in caching.release(state, round_, run, result, to is Status.COMPLETED):
-            if other.parent_id:
-                deliver_outcome(state, round_, other, result, error)
+        caching.forget(state, run)
+        if not run.cached:
+            _tell_equals(state, round_, run, to, result)
     if to in (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.SYSTEM_FAILURE):
         round_.changes.freed_keys.append(run.id)
+
+
+def _tell_equals(state: State, round_: Round, run: Run, to: Status, result: Value | None) -> None:
+    """With a result the equals of a run complete too; without one the next of them goes."""
+    if to is not Status.COMPLETED:
+        caching.abdicate(state, run)
+        return
+    for other in caching.share(state, run, state.config.group):
+        complete_equal(state, round_, other, run.id, run.version, result)
+
+
+def complete_equal(state: State, round_: Round, run: Run, equal: RunId, version: str, result: Value | None) -> None:
+    """A queued run ends with the result of an equal one."""
+    run.cached = True
+    run.version = run.version or version
+    conclude(state, round_, run, Status.COMPLETED, f"equal result of run {equal}", result=result)
 
 
 def run_spares_children(state: State, run: Run) -> bool:

@@ -7,16 +7,16 @@ from typing import Any
 
 from longshore.core.ids import RunId
 from longshore.core.ledger import placing
-from longshore.core.ledger.state import State
-from longshore.core.run import Run, Status
+from longshore.core.ledger.state import State, lane_of
+from longshore.core.run import FINAL, Flow, Run, Status
 
 HOLDERS_SHOWN = 10
 
 
-def why(state: State, run_id: RunId, now: datetime) -> dict[str, Any] | None:
-    """kind, text, holders, position, since, next_at of a run in memory; None for one that is not."""
-    run = state.runs.get(run_id)
-    if run is None:
+def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None) -> dict[str, Any] | None:
+    """kind, text, holders, position, since, next_at of a run in memory or of the given one; None for any other."""
+    run = state.runs.get(run_id, suspended)
+    if run is None or run.status in FINAL:
         return None
     answer: dict[str, Any] = {
         "kind": run.status.value.lower(),
@@ -35,52 +35,48 @@ def _delayed(state: State, run: Run, now: datetime) -> dict[str, Any]:
 
 
 def _pending(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "version", "text": placing.missing_version(state, run), "since": run.created_at}
+    return {"kind": "version", "text": placing.missing_version(state, run), "next_at": run.due_at}
 
 
 def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    if run.ticket == 0 and run.cache_key:
-        leader = state.same_key.get(run.cache_key, "")
+    if run.ticket == 0:
+        leader = state.same_key.get(run.cache_key)
+        if leader is None:
+            return {"kind": "equal_run", "text": "an equal result is there; is about to complete with it"}
         return {"kind": "equal_run", "text": f"an equal run is being computed: {leader}", "holders": [leader]}
-    lane = state.lanes.get((run.pool, run.routine, run.version or run.asked_version))
-    if lane is None:
-        return {"kind": "placement", "text": "is about to be placed"}
+    lane = state.lanes[lane_of(run)]
     candidates = placing.takers(state, lane)
     position = _position(state, run)
     if not candidates:
         offering = [s for s in state.sessions.values() if not s.closed and any(k[0] == run.routine for k in s.offers)]
-        holders = [f"{s.worker_id} ({s.status})" for s in offering][:HOLDERS_SHOWN]
-        if not holders:
+        holders = [f"{s.worker_id} ({s.status}, pool {s.pool})" for s in offering][:HOLDERS_SHOWN]
+        if not state.is_offered(run):
             return {"kind": "version", "text": placing.missing_version(state, run), "position": position}
         pool = f" in pool {run.pool}" if run.pool else ""
         return {"kind": "worker", "text": f"no worker{pool} takes work now", "holders": holders, "position": position}
     if run.alone:
         text = "waits for a worker process that executes nothing else, because its last workers crashed"
-        return {"kind": "alone", "text": text, "holders": _names(candidates), "position": position}
+        names = [session.worker_id for session in candidates][:HOLDERS_SHOWN]
+        return {"kind": "alone", "text": text, "holders": names, "position": position}
     busy = [run_id for session in candidates for run_id in session.busy][:HOLDERS_SHOWN]
     slots = sum(session.slots for session in candidates)
     text = f"all {slots} slots of {len(candidates)} worker(s) are taken; {position} before it"
     return {"kind": "capacity", "text": text, "holders": busy, "position": position}
 
 
-def _names(candidates: list[Any]) -> list[str]:
-    return [session.worker_id for session in candidates][:HOLDERS_SHOWN]
-
-
 def _position(state: State, run: Run) -> int:
-    lane = state.lanes[(run.pool, run.routine, run.version or run.asked_version)]
-    mine = next((entry for entry in lane.heap if entry[1] == run.ticket), None)
-    if mine is None:
-        return 0
-    return sum(
-        1
-        for entry in lane.heap
-        if entry < mine and (other := state.runs.get(entry[2])) is not None and other.ticket == entry[1]
-    )
+    """How many go before it in its lane."""
+    live = [
+        entry
+        for entry in state.lanes[lane_of(run)].heap
+        if (other := state.runs.get(entry[2])) is not None and other.ticket == entry[1]
+    ]
+    mine = next(entry for entry in live if entry[1] == run.ticket)
+    return sum(1 for entry in live if entry < mine)
 
 
 def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "retry", "next_at": run.due_at}
+    return {"kind": "retry", "holders": [f"attempt {run.attempt + 1}"], "next_at": run.due_at}
 
 
 def _blocked(state: State, run: Run, now: datetime) -> dict[str, Any]:
@@ -109,8 +105,18 @@ def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
 
 
 def _hanging(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    timers = run.flow.timers.values() if run.flow else ()
-    return {"kind": "calls", "next_at": min(timers, default=None)}
+    """Its calls in memory by name (one that is put away itself is not among them), and the next timer."""
+    flow = run.flow or Flow()
+    calls = [child.id for child in state.runs.values() if child.parent_id == run.id][:HOLDERS_SHOWN]
+    next_at = min(flow.timers.values(), default=None)
+    session = state.sessions.get(run.session)
+    if flow.processed_seq < flow.last_seq and session is not None:
+        text = f"has been told {flow.last_seq - flow.processed_seq} fact(s) that its code has not answered yet"
+        return {"kind": "worker", "text": text, "holders": [session.worker_id], "next_at": next_at}
+    if not flow.open_calls:
+        addresses = sorted(flow.timers, key=lambda address: flow.timers[address])[:HOLDERS_SHOWN]
+        return {"kind": "timer", "holders": addresses, "next_at": next_at}
+    return {"kind": "calls", "holders": calls, "next_at": next_at}
 
 
 EXPLAIN = {

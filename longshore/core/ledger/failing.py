@@ -7,10 +7,10 @@ from datetime import timedelta
 from longshore.core.changes import Cursor
 from longshore.core.ledger import caching
 from longshore.core.ledger.delivering import wake
-from longshore.core.ledger.ending import conclude
-from longshore.core.ledger.placing import AHEAD
+from longshore.core.ledger.ending import complete_equal, conclude
+from longshore.core.ledger.placing import AHEAD, missing_version, unpin
 from longshore.core.ledger.recording import announce, let_go, move, touch
-from longshore.core.ledger.state import NO_SESSION, Round, Session, State
+from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Failure, Finished
 from longshore.core.policy import CRASHES_TO_BLOCK, CRASHES_TO_ISOLATE, LOSSES_TO_BLOCK, attempts_allowed, retry_delay
 from longshore.core.run import Flow, Run, Status
@@ -31,15 +31,11 @@ def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
         delay = retry_delay(offer, run.attempt, round_.chance())
     _detach(state, round_, run)
     run.due_at = round_.now + delay
-    move(
-        round_,
-        run,
-        Status.RETRYING,
-        f"attempt {run.attempt} of {allowed}: {summary}; again in {delay.total_seconds():.1f} s",
-    )
     run.crashes = 0
+    run.alone = False
+    reason = f"attempt {run.attempt} of {allowed}: {summary}; again in {delay.total_seconds():.1f} s"
+    move(round_, run, Status.RETRYING, reason, worker=run.worker_id)
     state.wake_at(run.due_at, run.id, "due")
-    _free_equals(state, round_, run)
     announce(state, round_, run, None, None)
 
 
@@ -47,7 +43,7 @@ def next_attempt(state: State, round_: Round, run: Run) -> None:
     """The delay of a RETRYING run is over. A workflow begins a fresh journal; the children of the old one are
     canceled."""
     run.attempt += 1
-    run.due_at = None
+    run.due_at = run.attempt_at = None
     flow = run.flow
     if flow is not None:
         if flow.open_calls:
@@ -65,11 +61,26 @@ def next_attempt(state: State, round_: Round, run: Run) -> None:
     requeue(state, round_, run, "delay over", ahead=False)
 
 
-def requeue(state: State, round_: Round, run: Run, reason: str, *, ahead: bool) -> None:
-    """Back to QUEUED, ahead of new runs or in its turn."""
-    move(round_, run, Status.QUEUED, reason)
+def requeue(state: State, round_: Round, run: Run, reason: str, *, ahead: bool, worker: str = "") -> None:
+    """Back to QUEUED, ahead of new runs or in its turn; or at once to the end, if an equal result is there."""
+    move(round_, run, Status.QUEUED, reason, worker=worker)
     run.queued_at = round_.now
     state.enqueue(run, AHEAD if ahead else caching.rank_of(run))
+    if run.ttl_at is not None:
+        state.wake_at(run.ttl_at, run.id, "ttl")  # it may have rung while a worker had the run
+    hit = caching.lookup(round_, run) if run.cache_key else None
+    if hit is not None:
+        complete_equal(state, round_, run, hit.run_id, hit.version, hit.result)
+
+
+def await_version(state: State, round_: Round, run: Run) -> None:
+    """Nobody offers what the run asks for: it waits for a worker that does, for a bounded time."""
+    run.ticket = 0
+    run.due_at = round_.now + state.config.version_deadline
+    move(round_, run, Status.PENDING_VERSION, missing_version(state, run))
+    state.wake_at(run.due_at, run.id, "due")
+    state.pending.setdefault(run.routine, {})[run.id] = None
+    caching.abdicate(state, run)
 
 
 def crash(state: State, round_: Round, run: Run, session: Session, reason: str, *, charge: bool = True) -> None:
@@ -82,35 +93,37 @@ def crash(state: State, round_: Round, run: Run, session: Session, reason: str, 
         put_away(state, round_, run, reason)
     elif status is Status.DISPATCHED:
         _lost_before_start(state, round_, run, reason)
-    elif status is Status.EXECUTING:
+    else:
         _lost_while_executing(state, round_, run, session, reason, charge)
 
 
 def put_away(state: State, round_: Round, run: Run, reason: str) -> None:
     """HANGING -> SUSPENDED; if facts are waiting for it, at once back to QUEUED."""
     flow = run.flow
-    move(round_, run, Status.SUSPENDED, reason)
+    move(round_, run, Status.SUSPENDED, reason, worker=run.worker_id)
     if flow is not None and flow.processed_seq < flow.last_seq:
         wake(state, round_, run)
         return
-    state.runs.pop(run.id, None)
-    round_.changes.suspended.append(run.id)
+    del state.runs[run.id]
+    round_.put_away[run.id] = run
 
 
 def _lost_before_start(state: State, round_: Round, run: Run, reason: str) -> None:
     run.losses += 1
+    unpin(run)
     if run.losses >= LOSSES_TO_BLOCK:
         block(state, round_, run, f"{run.losses} workers lost before it started; last: {reason}")
         return
-    requeue(state, round_, run, reason, ahead=True)
-    _free_equals(state, round_, run)
+    requeue(state, round_, run, reason, ahead=True, worker=run.worker_id)
+    caching.abdicate(state, run)
 
 
 def _lost_while_executing(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
     offer = state.offer_of(run)
     if charge:
         run.crashes += 1
-        session.charged[run.id] = run.epoch
+        if session.closed:  # a child process that died is no question of silence: that charge stays
+            session.charged[run.id] = run.epoch
     if charge and offer is not None and offer.on_crash == "fail":
         conclude(state, round_, run, Status.CRASHED, reason)
         return
@@ -118,8 +131,8 @@ def _lost_while_executing(state: State, round_: Round, run: Run, session: Sessio
         block(state, round_, run, f"{run.crashes} crashes in a row; last: {reason}")
         return
     run.alone = run.crashes >= CRASHES_TO_ISOLATE
-    requeue(state, round_, run, reason, ahead=True)
-    _free_equals(state, round_, run)
+    requeue(state, round_, run, reason, ahead=True, worker=run.worker_id)
+    caching.abdicate(state, run)
 
 
 def give_back_charge(state: State, round_: Round, session: Session) -> None:
@@ -136,8 +149,8 @@ def give_back_charge(state: State, round_: Round, session: Session) -> None:
 def block(state: State, round_: Round, run: Run, reason: str) -> None:
     """The run needs a person. No worker holds it any more."""
     _detach(state, round_, run)
-    move(round_, run, Status.BLOCKED, reason)
-    _free_equals(state, round_, run)
+    move(round_, run, Status.BLOCKED, reason, worker=run.worker_id)
+    caching.abdicate(state, run)
     announce(state, round_, run, None, None)
 
 
@@ -157,21 +170,16 @@ def release_run(state: State, round_: Round, run: Run, reason: str, *, interrupt
     elif status is Status.DISPATCHED and reason:
         _lost_before_start(state, round_, run, f"handed back: {reason}")
     else:
-        requeue(state, round_, run, "interrupted by a drain" if interrupted else reason or "handed back", ahead=True)
-        _free_equals(state, round_, run)
+        text = "interrupted by a drain" if interrupted else reason or "handed back"
+        unpin(run)
+        requeue(state, round_, run, text, ahead=True, worker=run.worker_id)
+        caching.abdicate(state, run)
 
 
 def _detach(state: State, round_: Round, run: Run) -> None:
     session = state.sessions.get(run.session)
     if session is not None:
         let_go(round_, session, run)
-    run.session = NO_SESSION
-
-
-def _free_equals(state: State, round_: Round, run: Run) -> None:
-    """The run no longer leads its equals: the next one goes."""
-    if run.cache_key:
-        caching.release(state, round_, run, None, False)
 
 
 def _summary(error: Failure | None) -> str:

@@ -55,6 +55,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
+from longshore.core.run import Run
 
 Entropy = Callable[[int], bytes]
 
@@ -64,7 +65,7 @@ class Ledger:
     `tick`."""
 
     def __init__(self, config: LedgerConfig, snapshot: Snapshot, now: datetime) -> None:
-        self._state = State(config, snapshot.term)
+        self._state = State(config, snapshot.term, now)
         restoring.restore(self._state, snapshot, now)
 
     @property
@@ -86,7 +87,7 @@ class Ledger:
     def receive(self, batch: Sequence[Inbound], facts: Facts, now: datetime, entropy: Entropy) -> Changes:
         """Decide a batch. If it raises, the shell reloads and takes the messages one by one."""
         state = self._state
-        round_ = Round(now, facts, entropy)
+        round_ = Round(now, facts, entropy, state.config.group)
         for inbound in batch:
             if inbound.session:
                 self._take_reports(round_, inbound)
@@ -101,7 +102,7 @@ class Ledger:
 
     def tick(self, facts: Facts, now: datetime, entropy: Entropy) -> Changes:
         """Decide what time alone brings about."""
-        round_ = Round(now, facts, entropy)
+        round_ = Round(now, facts, entropy, self._state.config.group)
         ticking.tick(self._state, round_)
         return self._close(round_, place=True)
 
@@ -117,6 +118,7 @@ class Ledger:
             delivering.send_deliveries(state, round_)
         if round_.touched:
             sessions.look_at_statuses(state, round_)
+        round_.changes.suspended = list(round_.put_away)
         return round_.changes
 
     def _take_reports(self, round_: Round, inbound: Inbound) -> None:
@@ -166,9 +168,9 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------ answers
 
-    def why(self, run_id: RunId, now: datetime) -> dict[str, Any] | None:
-        """Why a run in memory waits (see `explaining`)."""
-        return explaining.why(self._state, run_id, now)
+    def why(self, run_id: RunId, now: datetime, suspended: Run | None = None) -> dict[str, Any] | None:
+        """Why a run waits (see `explaining`). One that is put away is not in memory: its row is to be given."""
+        return explaining.why(self._state, run_id, now, suspended)
 
     def workers(self) -> list[dict[str, Any]]:
         """The sessions, as people see them."""
@@ -205,6 +207,8 @@ def _reply_returned(state: State, round_: Round, message: ReplyReturned, actor: 
         watchers = state.watchers.get(run_id)
         if watchers is not None:
             watchers.discard(message.reply_to)
+            if not watchers:
+                del state.watchers[run_id]
         final = round_.facts.final.get(run_id)
         if final is None or final.reply_to != message.reply_to or final.finished_at is None:
             continue
@@ -224,7 +228,12 @@ def _unreadable(state: State, round_: Round, message: Unreadable, actor: str) ->
     session = state.sessions.get(SessionId(str(session_id))) if session_id else None
     if session is None:
         return
-    if isinstance(number, int) and number == session.taken + 1:
+    if isinstance(number, int):
+        if number <= session.taken:
+            return
+        if number > session.taken + 1:
+            sessions.ask_hello(state, round_, session, "report_gap")
+            return
         session.taken = number
         round_.changes.taken[session.id] = number
     reporting.unreadable(state, round_, session.id, message.run_ids, message.reason)

@@ -9,9 +9,10 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import starting, ticking
+from longshore.core.ledger import caching, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import Ask, Cancel, Commands, Finished, Released, Suspended, Trigger
+from longshore.core.run import Run
 
 
 def of_batch(state: State, batch: Sequence[Inbound]) -> Needs:
@@ -31,11 +32,28 @@ def of_tick(state: State, now: datetime) -> Needs:
     """What a tick needs."""
     needs = Needs(suspended_due=True, replies_due=True, cursors=state.cursors_open)
     needs.runs.update(state.to_resend[: state.config.group])
-    for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state)):
+    needs.cache_keys.update(state.filling)
+    for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state), *_let_go_next(state)):
         run = state.runs.get(run_id)
-        if run is not None and run.parent_id and run.parent_id not in state.runs:
-            needs.runs.add(run.parent_id)
+        if run is None:
+            continue
+        _need_parent(state, needs, run)
+        if run.cache_key:
+            needs.cache_keys.add(run.cache_key)
+    for run in ticking.filled(state):
+        _need_parent(state, needs, run)
     return needs
+
+
+def _let_go_next(state: State) -> list[RunId]:
+    """PENDING_VERSION runs that the next tick may let go: an equal result may be there."""
+    group = state.config.group
+    return [run_id for routine in state.releasing for run_id in list(state.pending.get(routine, ()))[:group]]
+
+
+def _need_parent(state: State, needs: Needs, run: Run) -> None:
+    if run.parent_id and run.parent_id not in state.runs:
+        needs.runs.add(run.parent_id)
 
 
 def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
@@ -61,8 +79,8 @@ def _need_with_parent(state: State, needs: Needs, run_id: RunId) -> None:
     run = state.runs.get(run_id)
     if run is None:
         needs.runs.add(run_id)
-    elif run.parent_id and run.parent_id not in state.runs:
-        needs.runs.add(run.parent_id)
+    else:
+        _need_parent(state, needs, run)
 
 
 def _need_ask(state: State, needs: Needs, message: Ask) -> None:
@@ -73,12 +91,12 @@ def _need_finished(state: State, needs: Needs, message: Finished | Released | Su
     run = state.runs.get(message.run_id)
     if run is None:
         return
-    if run.parent_id and run.parent_id not in state.runs:
-        needs.runs.add(run.parent_id)
-    for other_id in state.parked.get(run.cache_key, ()) if run.cache_key else ():
-        other = state.runs.get(other_id)
-        if other is not None and other.parent_id and other.parent_id not in state.runs:
-            needs.runs.add(other.parent_id)
+    _need_parent(state, needs, run)
+    key = run.cache_key or (message.cache_key if isinstance(message, Finished) else "")
+    if key:
+        needs.cache_keys.add(key)  # handed back or lost, it may have become needless
+        for other in caching.followers(state, key, state.config.group):
+            _need_parent(state, needs, other)
 
 
 def _need_commands(state: State, needs: Needs, message: Commands) -> None:

@@ -8,6 +8,7 @@ stream and long ones never wait behind one another. Workflows use no slot.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from typing import Final
 
 from longshore.core.errors import nearest
@@ -16,7 +17,8 @@ from longshore.core.ledger import caching
 from longshore.core.ledger.recording import direct, move, touch
 from longshore.core.ledger.state import Lane, Round, Session, State
 from longshore.core.message import Offer, Start
-from longshore.core.run import Flow, Run, Status
+from longshore.core.outbox import held_term
+from longshore.core.run import Flow, Run, Status, has_started
 
 INFINITE: Final = float("inf")
 AHEAD: Final = 0.0
@@ -24,7 +26,10 @@ AHEAD: Final = 0.0
 
 
 def place(state: State, round_: Round) -> None:
-    """Give out everything that may go now, oldest head first over all lanes."""
+    """Give out what may go now, oldest head first over all lanes: a group, and as many as the batch itself brought. The
+    rest goes in the next tick."""
+    state.more_to_place = False
+    room = state.config.group + len(round_.fresh)
     heads: list[tuple[float, int, Lane, list[Session]]] = []
     empty: list[Lane] = []
     for number, lane in enumerate(state.lanes.values()):
@@ -36,39 +41,44 @@ def place(state: State, round_: Round) -> None:
     for lane in empty:
         del state.lanes[lane.key]
     heapq.heapify(heads)
-    while heads:
+    while heads and room > 0:
         _, number, lane, candidates = heapq.heappop(heads)
         limit = heads[0][0] if heads else INFINITE
-        if _drain_lane(state, round_, lane, candidates, limit):
+        placed, again = _drain_lane(state, round_, lane, candidates, limit, room)
+        room -= placed
+        if again:
             heapq.heappush(heads, (lane.heap[0][0], number, lane, candidates))
+    state.more_to_place = bool(heads)
 
 
-def _drain_lane(state: State, round_: Round, lane: Lane, candidates: list[Session], limit: float) -> bool:
-    """Place from one lane until another lane's head is older. Returns whether it should have another turn."""
+def _drain_lane(
+    state: State, round_: Round, lane: Lane, candidates: list[Session], limit: float, room: int
+) -> tuple[int, bool]:
+    """Place from one lane until another lane's head is older. Returns how many, and whether it is to have another
+    turn."""
+    placed = 0
     while True:
         run = state.head(lane)
         if run is None:
-            return False
-        if lane.heap[0][0] > limit:
-            return True
+            return placed, False
+        if placed == room or lane.heap[0][0] > limit:
+            return placed, True
         if run.status is Status.QUEUED and run.cache_key and not caching.may_lead(state, run):
             heapq.heappop(lane.heap)
             continue
         session = choose(state, run, candidates)
         if session is None:
-            return False
+            return placed, False
         heapq.heappop(lane.heap)
         dispatch(state, round_, run, session)
+        placed += 1
 
 
 def takers(state: State, lane: Lane) -> list[Session]:
     """The sessions that may take runs of this lane now, whatever room they have."""
-    pool, routine, version = lane.key
+    pool, routine, version, _ = lane.key
     if not version:
-        versions = state.newest.get(routine)
-        if not versions:
-            return []
-        for version in versions:
+        for version in state.newest.get(routine, ()):
             if found := _open_sessions(state, pool, routine, version):
                 return found
         return []
@@ -83,9 +93,7 @@ def _open_sessions(state: State, pool: str, routine: str, version: str) -> list[
     return [
         session
         for session in sessions
-        if session.open
-        and not (session.unresponsive or session.draining or session.closed)
-        and (not pool or session.pool == pool)
+        if session.open and not (session.unresponsive or session.draining) and (not pool or session.pool == pool)
     ]
 
 
@@ -93,7 +101,7 @@ def choose(state: State, run: Run, candidates: list[Session]) -> Session | None:
     """The worker to place this run on, or None if none has room."""
     if run.alone:
         return _choose_empty(state, run, candidates)
-    if run.kind == "workflow":
+    if kind_of(state, run, candidates[0]) == "workflow":
         return _choose_for_workflow(state, candidates)
     best: Session | None = None
     most = 0
@@ -155,6 +163,14 @@ def mean_ms(state: State, run: Run, session: Session) -> float:
     return speed.mean_ms if speed is not None else -1.0
 
 
+def kind_of(state: State, run: Run, session: Session) -> str:
+    """What kind of routine the run would be on this session."""
+    if run.kind:
+        return run.kind
+    version = run.version or run.asked_version or newest_of(state, run.routine, session)
+    return session.offers[run.routine, version].kind
+
+
 def newest_of(state: State, routine: str, session: Session) -> str:
     """The newest version of the routine that this session offers ("" if none)."""
     for version in state.newest.get(routine, ()):
@@ -180,18 +196,30 @@ def dispatch(state: State, round_: Round, run: Run, session: Session) -> None:
     canceling = run.status is Status.CANCELING
     if run.cache_key and not canceling:
         caching.lead(state, run)
+    if run.flow is not None and run.attempt_at is None:
+        run.attempt_at = round_.now
     hold(state, session, run)
     if canceling:
         touch(round_, run)
     else:
         move(round_, run, Status.DISPATCHED, "placed", worker=session.worker_id)
-    direct(round_, session, start_of(state, round_, run, offer))
+    if run.traceparent or state.config.trace_all:
+        previous, run.span = run.span, child_span(run.traceparent, round_.random)
+        run.traceparent = run.traceparent or run.span
+    else:
+        previous = run.span
+    start = start_of(round_, run, offer)
+    start.previous_span = previous
+    direct(round_, session, start)
+    if run.flow is not None:
+        state.unanswered.append((round_.now, run.id))
     round_.touched.add(session.id)
 
 
 def hold(state: State, session: Session, run: Run) -> None:
     """The session holds the run: note whether it uses a slot and whether it is known to be short."""
     session.held[run.id] = None
+    session.digest += held_term(run.id, run.epoch)
     if run.kind == "workflow":
         session.starting.add(run.id)
         return
@@ -201,12 +229,8 @@ def hold(state: State, session: Session, run: Run) -> None:
         session.long.add(run.id)
 
 
-def start_of(state: State, round_: Round, run: Run, offer: Offer | None) -> Start:
+def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
     """The Start directive for the run as it stands. Its input is added by the shell."""
-    previous = run.span
-    if run.traceparent or state.config.trace_all:
-        run.span = child_span(run.traceparent, round_.random(8), round_.random)
-        run.traceparent = run.traceparent or run.span
     start = Start(
         run_id=run.id,
         epoch=run.epoch,
@@ -219,12 +243,10 @@ def start_of(state: State, round_: Round, run: Run, offer: Offer | None) -> Star
         parent_id=run.parent_id,
         root_id=run.root_id,
         traceparent=run.span,
-        previous_span=previous,
     )
     flow = run.flow
     if flow is not None:
-        start.started_at = run.started_at or round_.now
-        run.started_at = start.started_at
+        start.started_at = run.attempt_at
         start.last_seq = flow.last_seq
         start.processed_seq = flow.processed_seq
         flow.sent_seq = flow.last_seq
@@ -234,11 +256,16 @@ def start_of(state: State, round_: Round, run: Run, offer: Offer | None) -> Star
     return start
 
 
-def child_span(parent: str, span: bytes, random: object) -> str:
+def child_span(parent: str, random: Callable[[int], bytes]) -> str:
     """The traceparent of a new span under `parent` (same trace, same flags), or of a new trace."""
-    if parent:
-        return f"{parent[:36]}{span.hex()}{parent[52:]}"
-    return f"00-{random(16).hex()}-{span.hex()}-01" if callable(random) else ""
+    span = random(8).hex()
+    return f"{parent[:36]}{span}{parent[52:]}" if parent else f"00-{random(16).hex()}-{span}-01"
+
+
+def unpin(run: Run) -> None:
+    """A run that comes back before its first start takes whatever version is the newest when it is placed again."""
+    if not has_started(run):
+        run.version = ""
 
 
 def missing_version(state: State, run: Run) -> str:

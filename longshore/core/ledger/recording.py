@@ -9,6 +9,7 @@ from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
 from longshore.core.message import Directive, Failure, Reply, RunChanged, Value
+from longshore.core.outbox import held_term
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
 
 
@@ -104,6 +105,7 @@ def finish(
     if session is not None:
         let_go(round_, session, run)
     state.runs.pop(run.id, None)
+    round_.put_away.pop(run.id, None)
     if run.reply_to or state.watchers:
         announce(state, round_, run, result, error)
 
@@ -150,7 +152,8 @@ def direct(round_: Round, session: Session, message: Directive, *, numbered: boo
 
 def let_go(round_: Round, session: Session, run: Run) -> None:
     """The session no longer holds the run."""
-    session.held.pop(run.id, None)
+    if session.held.pop(run.id, run.id) is None:
+        session.digest -= held_term(run.id, run.epoch)
     session.busy.discard(run.id)
     session.long.discard(run.id)
     session.starting.discard(run.id)

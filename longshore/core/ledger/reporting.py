@@ -30,7 +30,8 @@ def mark_started(round_: Round, session: Session, run: Run, at: datetime) -> Non
     begun = min(max(at, run.created_at), round_.now)
     if run.started_at is None:
         run.started_at = begun
-    run.attempt_at = begun
+    if run.flow is None or run.attempt_at is None:
+        run.attempt_at = begun
     run.losses = 0
     move(round_, run, Status.EXECUTING, "started", worker=session.worker_id, at=begun)
 
@@ -42,7 +43,8 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
         return
     if report.slot_us and report.how == "completed":
         _learn_speed(state, run, report.slot_us)
-    session.only_free = False
+    if run.flow is None:
+        session.only_free = False  # a slot has come free
     if run.status is Status.CANCELING:
         conclude(state, round_, run, Status.CANCELED, run.reason or "canceled", error=report.error)
         return
@@ -118,6 +120,7 @@ def suspended(state: State, round_: Round, session: Session, report: Suspended) 
     if run is None or run.flow is None:
         return
     run.crashes = 0
+    run.alone = False
     run.flow.processed_seq = max(run.flow.processed_seq, report.upto_seq)
     if run.status is Status.DISPATCHED:
         mark_started(round_, session, run, round_.now)

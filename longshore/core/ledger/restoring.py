@@ -29,8 +29,9 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
             closed=row.status == "CLOSED",
         )
         state.sessions[session.id] = session
-        if not session.closed:
-            state.add_offers(session, row.offers)
+        state.add_offers(session, row.offers)
+        if session.closed:
+            state.remove_offers(session)
     for run in snapshot.runs:
         _restore_run(state, run, now)
     state.to_resend = list(snapshot.unsent)
@@ -51,6 +52,8 @@ def _restore_run(state: State, run: Run, now: datetime) -> None:
         state.pending.setdefault(run.routine, {})[run.id] = None
         if state.is_offered(run):
             state.releasing.add(run.routine)
+    if run.status is Status.RETRYING and run.cache_key:
+        state.same_key.setdefault(run.cache_key, run.id)
     if run.status is Status.QUEUED or (run.status is Status.CANCELING and not run.session):
         ahead = run.epoch > 0 or run.status is Status.CANCELING
         state.enqueue(run, placing.AHEAD if ahead else rank_of(run))
@@ -65,7 +68,7 @@ def _restore_hold(state: State, run: Run, now: datetime) -> None:
             id=run.session, worker_id=run.worker_id, pool="", slots=0, closed=True, status="CLOSED", since=now
         )
     placing.hold(state, session, run)
-    if run.status is Status.HANGING:
+    if run.status in (Status.HANGING, Status.CANCELING):
         session.starting.discard(run.id)
     if run.cache_key and run.status is not Status.CANCELING:
         state.same_key[run.cache_key] = run.id

@@ -6,18 +6,18 @@ from longshore.core.ids import SessionId
 from longshore.core.ledger import delivering, failing, placing, starting
 from longshore.core.ledger.recording import direct
 from longshore.core.ledger.state import Round, Session, State
-from longshore.core.message import Abandon, Beat, CancelRun, Hello, Ping, Welcome
+from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, Hello, Ping, Welcome
 from longshore.core.run import Run, Status
 
+LEFT = "its worker left"
 BEATS_TO_GAP = 2
 """Beats that name the same directive behind ours, after which something was lost on the way."""
 
 
 def hear(state: State, round_: Round, session: Session) -> None:
-    """Any message is a beat."""
+    """Any message is a beat. That directives come through again only Hello can tell."""
     session.heard = True
     session.silence = 0
-    session.returned = -1
     session.last_heard_at = round_.now
     if session.unresponsive:
         session.unresponsive = False
@@ -25,7 +25,13 @@ def hear(state: State, round_: Round, session: Session) -> None:
 
 
 def hello(state: State, round_: Round, session_id: SessionId, message: Hello) -> None:
-    """Open the session, or open it again: Welcome, then what it should hold and does not, with unchanged epochs."""
+    """Open the session, or open it again: Welcome, then what it should hold and does not, with unchanged epochs. What
+    this batch had for it before goes the same way."""
+    round_.changes.directives.pop(session_id, None)
+    round_.changes.pages = [page for page in round_.changes.pages if page[0] != session_id]
+    if not PROTOCOL - 1 <= message.protocol <= PROTOCOL:
+        _refuse(state, round_, session_id, message)
+        return
     session = state.sessions.get(session_id)
     if session is None:
         session = _admit(state, round_, session_id, message)
@@ -42,16 +48,25 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
     state.orphaned.pop(session_id, None)
     session.draining = message.draining
     session.open = True
-    session.sent = session.beat_stands = 0
-    session.beat_directive = -1
+    session.sent = session.beat_stands = session.beat_sent = 0
+    session.beat_directive = session.returned = -1
     hear(state, round_, session)
     state.add_offers(session, [offer for offer in message.offers if starting.is_version(offer.version)])
     round_.changes.workers[session.id] = session.row()
-    round_.changes.opened.append(session.id)
+    if session.id not in round_.changes.opened:
+        round_.changes.opened.append(session.id)
     round_.touched.add(session.id)
     round_.deliveries = {run_id: rest for run_id, rest in round_.deliveries.items() if run_id not in session.held}
     direct(round_, session, Welcome(term=state.term, taken=session.taken), numbered=False)
     _compare(state, round_, session, message)
+
+
+def _refuse(state: State, round_: Round, session_id: SessionId, message: Hello) -> None:
+    spoken = f"{PROTOCOL - 1} and {PROTOCOL}" if PROTOCOL > 1 else f"{PROTOCOL}"
+    text = f"the worker speaks protocol {message.protocol}, this coordinator {spoken}: upgrade the older of them"
+    welcome = Welcome(term=state.term, taken=0, refused=text)
+    round_.changes.directives.setdefault(session_id, []).append(welcome)
+    state.count("refused")
 
 
 def _admit(state: State, round_: Round, session_id: SessionId, message: Hello) -> Session:
@@ -78,13 +93,13 @@ def _compare(state: State, round_: Round, session: Session, message: Hello) -> N
         else:
             direct(round_, session, Abandon(run_id=held.run_id, epoch=held.epoch))
     for run_id in session.held:
-        run = state.runs.get(run_id)
-        if run is None:
-            continue
+        run = state.runs[run_id]
         if run_id in named:
             _remind(state, round_, session, run)
-        else:
-            direct(round_, session, placing.start_of(state, round_, run, state.offer_of(run)))
+            continue
+        direct(round_, session, placing.start_of(round_, run, session.offers.get((run.routine, run.version))))
+        if run.flow is not None:
+            state.unanswered.append((round_.now, run_id))
 
 
 def _remind(state: State, round_: Round, session: Session, run: Run) -> None:
@@ -114,17 +129,22 @@ def beat(state: State, round_: Round, session: Session, message: Beat) -> None:
     if session.beat_stands >= BEATS_TO_GAP:
         ask_hello(state, round_, session, "directive_gap")
         session.beat_stands = 0
+    elif message.held and message.held != session.digest and message.directive == session.sent:
+        ask_hello(state, round_, session, "held_differs")
 
 
 def ask_hello(state: State, round_: Round, session: Session, why: str) -> None:
-    """Something was lost between us: have the worker open the session again."""
+    """Something was lost between us: have the worker open the session again. One Ping a batch says it."""
     state.count(why)
+    sent = round_.changes.directives.get(session.id)
+    if sent and isinstance(sent[-1], Ping) and sent[-1].hello:
+        return
     direct(round_, session, Ping(term=state.term, taken=session.taken, hello=True), numbered=False)
 
 
 def bye(state: State, round_: Round, session: Session) -> None:
     """The worker leaves; what it still holds by our book goes back."""
-    close(state, round_, session, "its worker left")
+    close(state, round_, session, LEFT)
 
 
 def mark(state: State, round_: Round, term: int) -> None:
@@ -192,21 +212,14 @@ def close(state: State, round_: Round, session: Session, reason: str) -> None:
         state.reasons[session.id] = reason
 
 
-def take_back(state: State, round_: Round, limit: int) -> None:
-    """Take up to `limit` runs from closed sessions."""
+def take_back(state: State, round_: Round) -> None:
+    """Take up to a group of runs from closed sessions."""
     for session_id in list(state.orphaned):
-        session = state.sessions.get(session_id)
-        if session is None or not session.closed:
-            del state.orphaned[session_id]
-            continue
+        session = state.sessions[session_id]
         reason = state.reasons.get(session_id, "its worker was lost")
-        for run_id in list(session.held)[:limit]:
-            limit -= 1
-            run = state.runs.get(run_id)
-            if run is None:
-                session.held.pop(run_id, None)
-                continue
-            failing.crash(state, round_, run, session, reason, charge=reason != "its worker left")
+        for run_id in list(session.held)[: round_.room]:
+            round_.room -= 1
+            failing.crash(state, round_, state.runs[run_id], session, reason, charge=reason != LEFT)
         if session.held:
             return
         del state.orphaned[session_id]
@@ -233,6 +246,9 @@ def reports_bound(state: State, round_: Round, number: int) -> None:
 
 def ping_quiet(state: State, round_: Round) -> None:
     """Ping sessions that hold runs and were sent nothing since the last round: a return tells that they are gone."""
+    if state.pinged_at + state.config.ping_every > round_.now:
+        return
+    state.pinged_at = round_.now
     for session in state.sessions.values():
         if session.closed or not session.held:
             continue
@@ -249,16 +265,14 @@ def ping_quiet(state: State, round_: Round) -> None:
 def look_at_statuses(state: State, round_: Round) -> None:
     """INITIALIZING, IDLE, WORKING, HANGING, UNRESPONSIVE, TERMINATING, CLOSED: derived from what is held (SPEC C)."""
     for session_id in round_.touched:
-        session = state.sessions.get(session_id)
-        if session is None:
-            continue
-        status = status_of(state, session)
+        session = state.sessions[session_id]
+        status = status_of(session)
         if status != session.status:
             session.status = status
             session.since = round_.now
 
 
-def status_of(state: State, session: Session) -> str:
+def status_of(session: Session) -> str:
     """The worker status by SPEC C."""
     if session.closed:
         return "CLOSED"
@@ -268,10 +282,4 @@ def status_of(state: State, session: Session) -> str:
         return "UNRESPONSIVE"
     if not session.held:
         return "IDLE"
-    if session.busy or session.starting:
-        return "WORKING"
-    for run_id in session.held:
-        run = state.runs.get(run_id)
-        if run is not None and run.status is not Status.HANGING:
-            return "WORKING"
-    return "HANGING"
+    return "WORKING" if session.busy or session.starting else "HANGING"

@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Final
 
 from longshore.core.changes import CacheHit, NewRun
+from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
 from longshore.core.ledger import caching, placing
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP
-from longshore.core.run import Flow, Run, Status
+from longshore.core.run import Run, Status
 from longshore.core.versions import parse
 
 NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
@@ -86,7 +87,7 @@ def check_value(value: Value) -> tuple[str, str] | None:
 def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     """Take a trigger: refuse it, find the run it already is, or begin the run."""
     run_id = message.run_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
-    problem = _problem(message, run_id)
+    problem = _problem(message.routine, run_id, message.options, message.input)
     if problem:
         _reject(round_, message, run_id, *problem)
         return
@@ -99,7 +100,7 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     if key:
         row = idempotency_row(name, key)
         other = round_.facts.idempotency.get(row)
-        if other is not None:
+        if other is not None and other not in round_.changes.freed_keys:
             _answer_existing(state, round_, message, other)
             return
         round_.facts.idempotency[row] = run_id
@@ -123,8 +124,14 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
 
 
 def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
-    """A workflow's call becomes a child run."""
+    """A workflow's call becomes a child run. Raises ProtocolError for one that a trigger would be rejected for: the
+    worker should have refused it."""
     options = call.options or Options()
+    problem = _problem(call.routine, call.child_id, options, call.input)
+    if problem is None and (call.child_id in state.runs or ended(round_, call.child_id) is not None):
+        problem = "child_id", f"run {call.child_id} is there already"
+    if problem:
+        raise ProtocolError(f"call {call.address} of run {parent.id}: {problem[0]}: {problem[1]}")
     run = _new_run(round_, call.child_id, call.routine + (f"@{call.version}" if call.version else ""), options)
     run.parent_id = parent.id
     run.parent_address = Address(call.address)
@@ -138,13 +145,13 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     return run
 
 
-def _problem(message: Trigger, run_id: RunId) -> tuple[str, str] | None:
-    name, reason = split_routine(message.routine)
+def _problem(routine: str, run_id: RunId, options: Options, value: Value) -> tuple[str, str] | None:
+    name, reason = split_routine(routine)
     if not name:
         return "routine", reason
     if not is_run_id(run_id):
         return "run_id", f"{run_id[:64]!r} is no UUID in canonical form"
-    return check_options(message.options) or check_value(message.input)
+    return check_options(options) or check_value(value)
 
 
 def _reject(round_: Round, message: Trigger, run_id: RunId, rule: str, text: str) -> None:
@@ -201,9 +208,12 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
     now = round_.now
     offer = state.offer_of(run)
     if offer is not None:
-        adopt(run, offer.kind, offer.queue if not options.queue else options.queue)
+        run.kind = offer.kind
+        run.queue = options.queue or offer.queue
+        if not caching.is_cacheable(run, offer):
+            run.cache_key = ""
     round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata))
-    hit = caching.lookup(state, round_, run) if run.cache_key else None
+    hit = caching.lookup(round_, run) if run.cache_key else None
     if hit is not None:
         _begin_cached(state, round_, run, hit, actor)
         return
@@ -221,7 +231,9 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         return
     if not state.is_offered(run):
         run.status = Status.PENDING_VERSION
+        run.due_at = now + state.config.version_deadline
         begin(state, round_, run, placing.missing_version(state, run), actor)
+        state.wake_at(run.due_at, run.id, "due")
         state.pending.setdefault(run.routine, {})[run.id] = None
         return
     run.queued_at = now
@@ -236,11 +248,3 @@ def _begin_cached(state: State, round_: Round, run: Run, hit: CacheHit, actor: s
     run.started_at = round_.now
     begin(state, round_, run, f"equal result of run {hit.run_id}", actor)
     finish(state, round_, run, None, hit.result, None)
-
-
-def adopt(run: Run, kind: str, queue: str) -> None:
-    """The run learns what kind of routine it is, once somebody offers it."""
-    run.kind = kind
-    run.queue = queue
-    if kind == "workflow" and run.flow is None:
-        run.flow = Flow()

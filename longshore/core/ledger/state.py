@@ -4,22 +4,26 @@ rules."""
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
 from longshore.core.changes import Changes, Facts, WorkerRow
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
-from longshore.core.message import Delivery, Offer, Start
+from longshore.core.message import Delivery, Offer
+from longshore.core.outbox import held_digest
 from longshore.core.run import Run, Status
 from longshore.core.versions import parse
 
-LaneKey = tuple[str, str, str]
-"""(pool, routine, version or "" for the newest)."""
+LaneKey = tuple[str, str, str, bool]
+"""(pool, routine, version or "" for the newest, whether its runs must execute alone: those hold up nobody else)."""
 Alarm = tuple[datetime, int, RunId, str]
 """(when, tie-breaker, run, kind)."""
+EMPTY_DIGEST: Final = held_digest(())
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False):
@@ -57,6 +61,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
     long: set[RunId] = set()  # of those, the ones not known to be short
     starting: set[RunId] = set()  # workflows that have not reached a wait
     charged: dict[RunId, int] = {}  # crashes charged when it was lost: run -> epoch after
+    digest: int = EMPTY_DIGEST  # over what is held, kept as it changes
 
     def row(self) -> WorkerRow:
         """The session as it is kept."""
@@ -84,6 +89,11 @@ class Lane(msgspec.Struct, gc=False):
     version_since: datetime | None = None  # since when nobody offers what its head asks for
 
 
+def lane_of(run: Run) -> LaneKey:
+    """The lane a queued run belongs to."""
+    return run.pool, run.routine, run.version or run.asked_version, run.alone
+
+
 class Speed(msgspec.Struct, gc=False):
     """The measured slot time of a routine version: an exponential mean in milliseconds."""
 
@@ -103,13 +113,17 @@ class State:
         "config",
         "counts",
         "cursors_open",
+        "equals",
+        "filling",
+        "known",
         "lanes",
         "marks",
+        "more_to_place",
         "newest",
         "offered",
         "orphaned",
-        "parked",
         "pending",
+        "pinged_at",
         "reasons",
         "releasing",
         "report_queue",
@@ -119,18 +133,21 @@ class State:
         "settling",
         "speeds",
         "term",
+        "ticked_at",
         "ticket",
         "to_resend",
+        "unanswered",
         "watchers",
     )
 
-    def __init__(self, config: LedgerConfig, term: int) -> None:
+    def __init__(self, config: LedgerConfig, term: int, now: datetime) -> None:
         self.config = config
         self.term = term
         self.runs: dict[RunId, Run] = {}
         self.sessions: dict[SessionId, Session] = {}
         self.lanes: dict[LaneKey, Lane] = {}
         self.offered: dict[tuple[str, str], dict[SessionId, Offer]] = {}
+        self.known: dict[tuple[str, str], Offer] = {}  # what was ever offered: policies outlive the workers
         self.newest: dict[str, list[str]] = {}  # routine -> versions offered, newest first
         self.pending: dict[str, dict[RunId, None]] = {}  # routine -> PENDING_VERSION runs
         self.releasing: set[str] = set()  # routines whose pending runs are being let go
@@ -139,11 +156,16 @@ class State:
         self.alarms: list[Alarm] = []
         self.speeds: dict[tuple[str, str], Speed] = {}
         self.same_key: dict[str, RunId] = {}  # cache key -> the run that leads
-        self.parked: dict[str, list[RunId]] = {}  # cache key -> queued runs that wait for the leader
+        self.equals: dict[str, dict[RunId, None]] = {}  # cache key -> queued runs; ticket 0: parked beside the leader
+        self.filling: dict[str, None] = {}  # cache keys with a result that many wait for: they complete group by group
+        self.unanswered: deque[tuple[datetime, RunId]] = deque()  # workflows that were sent facts, by time
         self.watchers: dict[RunId, set[str]] = {}
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
         self.counts: dict[str, int] = {}
         self.cursors_open = True
+        self.more_to_place = False
+        self.ticked_at = now
+        self.pinged_at = now
         self.ticket = 0
         self.marks = 0
         self.settling = config.settling_marks
@@ -167,7 +189,7 @@ class State:
                 return None
             version = versions[0]
         sessions = self.offered.get((run.routine, version))
-        return next(iter(sessions.values())) if sessions else None
+        return next(iter(sessions.values())) if sessions else self.known.get((run.routine, version))
 
     def is_offered(self, run: Run) -> bool:
         """Whether any session that is not closed offers what the run asks for."""
@@ -178,6 +200,7 @@ class State:
         """Make the session offer exactly these."""
         self.remove_offers(session)
         session.offers = {(offer.routine, offer.version): offer for offer in offers}
+        self.known.update(session.offers)
         for key, offer in session.offers.items():
             self.offered.setdefault(key, {})[session.id] = offer
             versions = self.newest.setdefault(key[0], [])
@@ -188,7 +211,7 @@ class State:
                 self.releasing.add(key[0])
 
     def remove_offers(self, session: Session) -> None:
-        """Forget what the session offers."""
+        """Take what the session offers out of the index; its runs still go by it."""
         for key in session.offers:
             sessions = self.offered.get(key)
             if sessions is None or sessions.pop(session.id, None) is None or sessions:
@@ -197,15 +220,16 @@ class State:
             self.newest[key[0]].remove(key[1])
             if not self.newest[key[0]]:
                 del self.newest[key[0]]
-        session.offers = {}
 
     def enqueue(self, run: Run, rank: float) -> None:
         """Put a run that waits for a worker into its lane. Lower ranks go first; a rank is seconds since 1970 minus
         priority."""
-        key = (run.pool, run.routine, run.version or run.asked_version)
+        key = lane_of(run)
         lane = self.lanes.get(key)
         if lane is None:
             lane = self.lanes[key] = Lane(key, [])
+        if run.cache_key and run.status is Status.QUEUED:
+            self.equals.setdefault(run.cache_key, {})[run.id] = None
         self.ticket += 1
         run.ticket = self.ticket
         heapq.heappush(lane.heap, (rank, self.ticket, run.id))
@@ -225,9 +249,9 @@ class State:
 class Round:
     """One batch being decided: its time, its chance, its facts, and what it changes."""
 
-    __slots__ = ("changes", "deliveries", "facts", "fresh", "now", "random", "spoke", "touched")
+    __slots__ = ("changes", "deliveries", "facts", "fresh", "now", "put_away", "random", "room", "touched")
 
-    def __init__(self, now: datetime, facts: Facts, entropy: Callable[[int], bytes]) -> None:
+    def __init__(self, now: datetime, facts: Facts, entropy: Callable[[int], bytes], room: int) -> None:
         self.now = now
         self.facts = facts
         self.random = entropy
@@ -235,7 +259,8 @@ class Round:
         self.fresh: set[RunId] = set()  # inserted in this round: no update beside
         self.deliveries: dict[RunId, list[Delivery]] = {}
         self.touched: set[SessionId] = set()  # sessions whose status is to be looked at
-        self.spoke: dict[RunId, Start] = {}
+        self.put_away: dict[RunId, Run] = {}  # runs that left memory in this round: the facts do not know them
+        self.room = room  # how many more runs time alone may touch in this round
 
     def chance(self) -> float:
         """A number in [0, 1)."""
@@ -243,4 +268,3 @@ class Round:
 
 
 NO_SESSION = SessionId("")
-LIVE_WITH_SESSION = (Status.DISPATCHED, Status.EXECUTING, Status.HANGING, Status.CANCELING)

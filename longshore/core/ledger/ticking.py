@@ -8,22 +8,24 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from longshore.core.ids import RunId
-from longshore.core.ledger import canceling, delivering, failing, placing, sessions
-from longshore.core.ledger.ending import conclude
-from longshore.core.ledger.recording import move, outcome_of, reply
+from longshore.core.ledger import caching, canceling, delivering, failing, placing, sessions
+from longshore.core.ledger.ending import complete_equal, conclude
+from longshore.core.ledger.recording import outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
-from longshore.core.run import Run, Status
+from longshore.core.run import Run, Status, has_started
 
 SECOND: Final = timedelta(seconds=1)
 FORGET_AFTER: Final = timedelta(minutes=10)
 
 
 def tick(state: State, round_: Round) -> None:
-    """Everything that time alone brings about."""
+    """Everything that time alone brings about. What touches runs shares the round's room: a group."""
+    state.ticked_at = round_.now
     _ring(state, round_)
     _suspended_due(state, round_)
     _let_pending_go(state, round_)
-    sessions.take_back(state, round_, state.config.group)
+    sessions.take_back(state, round_)
+    _fill_equals(state, round_)
     _move_cursors(state, round_)
     _try_replies(state, round_)
     _redeliver(state, round_)
@@ -34,25 +36,23 @@ def tick(state: State, round_: Round) -> None:
 
 
 def next_at(state: State, now: datetime) -> datetime:
-    """When the next tick is wanted, never later than a second from now."""
-    if state.releasing or state.orphaned or state.to_resend:
+    """When the next tick is wanted, never later than a second after the last one."""
+    if state.releasing or state.orphaned or state.to_resend or state.filling or state.more_to_place:
         return now
-    soonest = now + (state.config.ping_every if _anything_held(state) else SECOND)
-    if state.alarms and state.alarms[0][0] < soonest:
-        return max(now, state.alarms[0][0])
-    return soonest
-
-
-def _anything_held(state: State) -> bool:
-    return any(session.held for session in state.sessions.values())
+    if state.cursors_open:
+        return now
+    held = any(session.held for session in state.sessions.values())
+    soonest = state.ticked_at + (state.config.ping_every if held else SECOND)
+    if state.alarms:
+        soonest = min(soonest, state.alarms[0][0])
+    return max(now, soonest)
 
 
 def _ring(state: State, round_: Round) -> None:
     """Take up to a group of alarms that are due. Each is checked against the run as it stands."""
     alarms = state.alarms
-    for _ in range(state.config.group):
-        if not alarms or alarms[0][0] > round_.now:
-            return
+    while alarms and alarms[0][0] <= round_.now and round_.room > 0:
+        round_.room -= 1
         _, _, run_id, kind = heapq.heappop(alarms)
         run = state.runs.get(run_id)
         if run is not None:
@@ -67,11 +67,14 @@ def _ring_due(state: State, round_: Round, run: Run) -> None:
     elif run.status is Status.DELAYED:
         run.due_at = None
         failing.requeue(state, round_, run, "due", ahead=False)
+    elif run.status is Status.PENDING_VERSION:
+        error = failing.failure_of("RunSystemFailure", f"its version never came: {placing.missing_version(state, run)}")
+        conclude(state, round_, run, Status.SYSTEM_FAILURE, error.message, error=error)
 
 
 def _ring_ttl(state: State, round_: Round, run: Run) -> None:
     waiting = run.status in (Status.DELAYED, Status.QUEUED, Status.PENDING_VERSION)
-    if waiting and run.started_at is None and run.ttl_at is not None and run.ttl_at <= round_.now:
+    if waiting and not has_started(run) and run.ttl_at is not None and run.ttl_at <= round_.now:
         conclude(state, round_, run, Status.EXPIRED, "its ttl was over before its first start")
 
 
@@ -103,8 +106,9 @@ RINGS: Final = {
 def _suspended_due(state: State, round_: Round) -> None:
     for run_id in round_.facts.suspended_due:
         run = delivering.live(state, round_, run_id)
-        if run is None:
+        if run is None or run.status is not Status.SUSPENDED:
             continue
+        round_.room -= 1
         _ring_deadline(state, round_, run)
         if run.status is Status.SUSPENDED:
             delivering.fire_timers(state, round_, run)
@@ -112,7 +116,6 @@ def _suspended_due(state: State, round_: Round) -> None:
 
 def _let_pending_go(state: State, round_: Round) -> None:
     """PENDING_VERSION runs whose version is offered now go to their queue, a group per tick."""
-    left = state.config.group
     for routine in list(state.releasing):
         pending = state.pending.get(routine, {})
         for run_id in list(pending):
@@ -120,14 +123,32 @@ def _let_pending_go(state: State, round_: Round) -> None:
             if run is None or run.status is not Status.PENDING_VERSION:
                 del pending[run_id]
             elif state.is_offered(run):
-                if left == 0:
+                if round_.room <= 0:
                     return
-                left -= 1
+                round_.room -= 1
                 del pending[run_id]
+                run.due_at = None
                 failing.requeue(state, round_, run, "a worker offers it", ahead=False)
         state.releasing.discard(routine)
         if not pending:
             state.pending.pop(routine, None)
+
+
+def _fill_equals(state: State, round_: Round) -> None:
+    """Many wait for a result that is there now: a group of them completes. If it is gone again, the next one goes."""
+    for key in list(state.filling):
+        waiting = caching.followers(state, key, max(0, round_.room))
+        for run in waiting:
+            hit = caching.lookup(round_, run)
+            if hit is None:
+                break
+            round_.room -= 1
+            complete_equal(state, round_, run, hit.run_id, hit.version, hit.result)
+        else:
+            if round_.room <= 0:
+                return
+        del state.filling[key]
+        caching.unpark(state, key)
 
 
 def _move_cursors(state: State, round_: Round) -> None:
@@ -136,6 +157,9 @@ def _move_cursors(state: State, round_: Round) -> None:
         return
     state.cursors_open = bool(round_.facts.cursors) or bool(round_.changes.cursors)
     for cursor in round_.facts.cursors:
+        if round_.room <= 0:
+            return
+        round_.room -= len(cursor.children)
         canceling.cancel_children(state, round_, cursor.children, cursor.reason)
         if cursor.last:
             round_.changes.cursors_done.append(cursor.id)
@@ -168,24 +192,29 @@ def _send_outcome(round_: Round, run_id: RunId, key: str) -> None:
 def _redeliver(state: State, round_: Round) -> None:
     """A workflow with facts that were sent long ago and not answered is sent them again."""
     limit = round_.now - state.config.redeliver_after
-    for session in state.sessions.values():
-        if not session.open:
-            continue
-        for run_id in session.held:
-            run = state.runs.get(run_id)
-            if run is None or run.flow is None or run.status not in (Status.HANGING, Status.CANCELING):
-                continue
-            _redeliver_one(state, round_, session, run, limit)
+    unanswered = state.unanswered
+    for _ in range(len(unanswered)):
+        if unanswered[0][0] > limit:
+            return
+        at, run_id = unanswered.popleft()
+        run = state.runs.get(run_id)
+        session = state.sessions.get(run.session) if run is not None and run.session else None
+        if run is not None and session is not None and session.open:
+            _redeliver_one(state, round_, session, run, at)
 
 
-def _redeliver_one(state: State, round_: Round, session: Session, run: Run, limit: datetime) -> None:
+def _redeliver_one(state: State, round_: Round, session: Session, run: Run, at: datetime) -> None:
     flow = run.flow
-    if flow is None or flow.processed_seq >= flow.last_seq or run.id in round_.deliveries:
+    if flow is None or flow.processed_seq >= flow.last_seq:
         return
-    unsent = flow.sent_seq < flow.last_seq and not state.config.event_path
-    if unsent or flow.sent_at is None or flow.sent_at <= limit:
+    unsent = flow.sent_seq < flow.last_seq
+    if flow.sent_at is not None and flow.sent_at > at and not unsent:
+        return  # sent again meanwhile: that one is waited for
+    if run.status in (Status.HANGING, Status.CANCELING):
         state.count("redelivered")
         delivering.send_again(state, round_, run, session)
+    else:
+        state.unanswered.append((round_.now, run.id))  # its code is at work: look again later
 
 
 def _judge_heads(state: State, round_: Round) -> None:
@@ -199,14 +228,11 @@ def _judge_heads(state: State, round_: Round) -> None:
             lane.version_since = round_.now
         if lane.version_since + state.config.version_patience > round_.now:
             continue
-        for _ in range(state.config.group):
-            run = state.head(lane)
-            if run is None or run.status is not Status.QUEUED:
-                break
+        while round_.room > 0 and run is not None and run.status is Status.QUEUED:
+            round_.room -= 1
             heapq.heappop(lane.heap)
-            run.ticket = 0
-            move(round_, run, Status.PENDING_VERSION, placing.missing_version(state, run))
-            state.pending.setdefault(run.routine, {})[run.id] = None
+            failing.await_version(state, round_, run)
+            run = state.head(lane)
 
 
 def _forget_sessions(state: State, round_: Round) -> None:
@@ -225,19 +251,23 @@ def _free_reservations(state: State) -> None:
     for session in state.sessions.values():
         if session.reserved and session.reserved not in session.held:
             run = state.runs.get(session.reserved)
-            if run is None or not run.alone or run.ticket == 0:
+            if run is None or not run.alone or not run.ticket:
                 session.reserved = RunId("")
 
 
 def due_runs(state: State, now: datetime) -> list[RunId]:
-    """The runs whose alarms are due, up to a group, without taking them (a walk over the heap's due part)."""
-    alarms, stack = state.alarms, [0]
+    """The runs whose alarms the next tick takes: up to a group, the earliest first, without taking them."""
+    alarms = state.alarms
     found: list[RunId] = []
-    while stack and len(found) < state.config.group:
-        index = stack.pop()
-        if index < len(alarms) and alarms[index][0] <= now:
-            found.append(alarms[index][2])
-            stack += (2 * index + 1, 2 * index + 2)
+    front = [(alarms[0], 0)] if alarms else []
+    while front and len(found) < state.config.group:
+        alarm, index = heapq.heappop(front)
+        if alarm[0] > now:
+            break
+        found.append(alarm[2])
+        for child in (2 * index + 1, 2 * index + 2):
+            if child < len(alarms):
+                heapq.heappush(front, (alarms[child], child))
     return found
 
 
@@ -245,7 +275,11 @@ def orphans(state: State) -> list[RunId]:
     """The next runs to be taken from closed sessions, up to a group."""
     found: list[RunId] = []
     for session_id in state.orphaned:
-        session = state.sessions.get(session_id)
-        if session is not None:
-            found += list(session.held)[: state.config.group - len(found)]
+        found += list(state.sessions[session_id].held)[: state.config.group - len(found)]
     return found
+
+
+def filled(state: State) -> list[Run]:
+    """The next runs that complete with an equal's result, up to a group."""
+    group = state.config.group
+    return [run for key in state.filling for run in caching.followers(state, key, group)][:group]
