@@ -3,15 +3,87 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import signal
+import socket
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 
 from longshore.assembly.crew import Crew
-from longshore.assembly.places import broker_in_force
-from longshore.broker import connect
+from longshore.assembly.parts import payload_store
+from longshore.assembly.places import broker_in_force, make_folders
+from longshore.broker import Bus, connect
+from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
-from longshore.settings import Settings
+from longshore.core.ledger import LedgerConfig
+from longshore.settings import Settings, host_and_port
+from longshore.telemetry import Telemetry, setup
 from longshore.worker.supervisor import Supervisor
+
+MARK: Final = timedelta(seconds=1)
+
+
+async def coordinate(settings: Settings, on_ready: Callable[[], None]) -> None:
+    """A coordinator on the broker in force, until canceled. `on_ready` is called once it decides."""
+    make_folders(settings)
+    telemetry = setup("longshore-coordinator", f"{socket.gethostname()}:{os.getpid()}")
+    bus = connect(broker_in_force(settings), Names(settings.namespace))
+    coordinator = make_coordinator(settings, bus, telemetry, http_address=host_and_port(settings.http_address))
+    running = asyncio.create_task(coordinator.run())
+    try:
+        await ready_or_ended(coordinator.ready(), running)
+        on_ready()
+        await running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.to_thread(telemetry.close)
+
+
+def make_coordinator(
+    settings: Settings, bus: Bus, telemetry: Telemetry | None = None, *, http_address: tuple[str, int] | None = None
+) -> Coordinator:
+    """A coordinator on this bus; nothing is opened yet. Its health is told at `http_address`, if one is given."""
+    return Coordinator(
+        settings.store_url,
+        bus,
+        Names(settings.namespace),
+        _rules(settings),
+        telemetry=telemetry,
+        payloads=payload_store(settings),
+        http_address=http_address,
+        store_patience=settings.store_patience,
+    )
+
+
+def _rules(settings: Settings) -> LedgerConfig:
+    """How the ledger judges, by the settings. Silence is counted in Marks, one each second."""
+    lost = _marks(settings.lease)
+    return LedgerConfig(
+        unresponsive_marks=_marks(settings.unresponsive_after),
+        lost_marks=lost,
+        settling_marks=lost,
+        event_path=settings.event_path,
+    )
+
+
+def _marks(length: timedelta) -> int:
+    return max(1, math.ceil(length / MARK))
+
+
+async def ready_or_ended(ready: Coroutine[Any, Any, None], running: asyncio.Task[Any]) -> None:
+    """Wait for a part's readiness. Raises what ended it before."""
+    waiting = asyncio.ensure_future(ready)
+    try:
+        await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            await running
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def employ(settings: Settings, crew: Crew) -> int:
