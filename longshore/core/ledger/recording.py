@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from longshore.core.changes import FinalRun, HistoryRow, Outcome
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
@@ -106,7 +108,7 @@ def finish(
         let_go(round_, session, run)
     state.runs.pop(run.id, None)
     round_.put_away.pop(run.id, None)
-    if run.reply_to or state.watchers:
+    if run.reply_to or state.watchers or state.foreign:
         announce(state, round_, run, result, error)
 
 
@@ -115,7 +117,8 @@ def announce(state: State, round_: Round, run: Run, result: Value | None, error:
     keys = state.watchers.pop(run.id, None) if run.status in FINAL else state.watchers.get(run.id)
     if run.wants_outcome and run.reply_to and run.status in FINAL:
         keys = (keys or set()) | {run.reply_to}
-    if not keys:
+    foreign = state.foreign.pop(run.id, None) if run.status in FINAL else None
+    if not keys and not foreign:
         return
     message = RunChanged(
         run_id=run.id,
@@ -128,8 +131,10 @@ def announce(state: State, round_: Round, run: Run, result: Value | None, error:
         cached=run.cached,
         correlation_id=run.correlation_id,
     )
-    for key in keys:
+    for key in keys or ():
         reply(round_, key, message, plain=run.plain and key == run.reply_to)
+    for key, correlation_id in (foreign or {}).items():
+        reply(round_, key, msgspec.structs.replace(message, correlation_id=correlation_id), plain=True)
 
 
 def reply(round_: Round, key: str, message: Reply, *, plain: bool = False) -> None:

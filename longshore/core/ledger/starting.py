@@ -114,7 +114,7 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     run.traceparent = message.traceparent
     run.cache_key = message.cache_key
     _begin(state, round_, run, message.input, message.options, actor)
-    if message.reply_to and not (run.wants_outcome and run.id in round_.changes.ended):
+    if message.reply_to and not (run.wants_outcome and (message.plain or run.id in round_.changes.ended)):
         reply(
             round_,
             message.reply_to,
@@ -174,14 +174,20 @@ def _answer_existing(state: State, round_: Round, message: Trigger, run_id: RunI
         existing=True,
         correlation_id=message.correlation_id,
     )
-    reply(round_, message.reply_to, accepted, plain=message.plain)
     if message.wants != "outcome":
+        reply(round_, message.reply_to, accepted, plain=message.plain)
         return
+    if not message.plain:  # a foreign program waits for one answer: the outcome
+        reply(round_, message.reply_to, accepted)
     if final is not None:
         outcome = outcome_of(final)
         outcome.correlation_id = message.correlation_id
         reply(round_, message.reply_to, outcome, plain=message.plain)
-    elif run is not None and not (run.wants_outcome and run.reply_to == message.reply_to):
+    elif run is None or (run.wants_outcome and run.reply_to == message.reply_to):
+        return
+    elif message.plain:
+        state.foreign.setdefault(run_id, {})[message.reply_to] = message.correlation_id
+    else:
         state.watchers.setdefault(run_id, set()).add(message.reply_to)
 
 

@@ -115,6 +115,7 @@ class State:
         "cursors_open",
         "equals",
         "filling",
+        "foreign",
         "known",
         "lanes",
         "marks",
@@ -160,6 +161,7 @@ class State:
         self.filling: dict[str, None] = {}  # cache keys with a result that many wait for: they complete group by group
         self.unanswered: deque[tuple[datetime, RunId]] = deque()  # workflows that were sent facts, by time
         self.watchers: dict[RunId, set[str]] = {}
+        self.foreign: dict[RunId, dict[str, str]] = {}  # who sent the same trigger again as JSON: key -> correlation
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
         self.counts: dict[str, int] = {}
         self.cursors_open = True
