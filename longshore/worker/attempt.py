@@ -36,6 +36,7 @@ class Attempt:
         "run_id",
         "said",
         "said_at",
+        "sent",
         "span",
         "start",
         "stuck",
@@ -60,6 +61,7 @@ class Attempt:
         self.handle: Any = None  # what its executor needs to interrupt it
         self.told = False  # Started was reported
         self.reported = False  # its end was reported, or must not be any more
+        self.sent = False  # its end is in a numbered body: the ledger has it before it sees the next Beat
         self.canceled: str | None = None  # the reason
         self.timed_out = False
         self.stuck = False  # its end was reported, and it still holds its slot

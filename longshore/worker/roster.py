@@ -77,8 +77,8 @@ class Roster:
         return [Held(a.run_id, a.epoch, a.began_at is not None) for a in self.attempts.values()]
 
     def digest(self) -> int:
-        """For Beat: a number over what is held."""
-        return held_digest((a.run_id, a.epoch) for a in self.attempts.values())
+        """For Beat: a number over what is held, less what the ledger lets go when it takes the reports sent before."""
+        return held_digest((a.run_id, a.epoch) for a in self.attempts.values() if not a.sent)
 
     def unended(self) -> list[Attempt]:
         """Everything whose end is not reported."""
@@ -158,6 +158,8 @@ class Roster:
     def numbered(self, number: int) -> None:
         """What was gathered last ends with this report body."""
         if self._ending:
+            for attempt in self._ending:
+                attempt.sent = True
             self._untaken.append((number, self._ending))
             self._ending = []
 

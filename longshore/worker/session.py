@@ -185,6 +185,7 @@ class Session:
     async def _beat_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
+            self.poke()  # what is over and not sent would differ from what the ledger has when it sees the Beat
             if self.outbox.phase is Phase.OPEN:
                 sent = await self._say(self._staff.beat(self.outbox.directives), self._heartbeat)
                 if sent is not None and not sent.confirmed:

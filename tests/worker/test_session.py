@@ -9,7 +9,9 @@ import pytest
 
 from longshore.broker.bus import Outgoing
 from longshore.core import envelope
+from longshore.core.ids import RunId
 from longshore.core.message import Finished, Ping, Start, Started
+from longshore.core.outbox import held_digest
 from longshore.serialization.envelope import pack
 from longshore.worker.service import SAME_ORDER
 from tests.support.wait import eventually
@@ -132,6 +134,20 @@ async def test_a_beat_says_which_directive_was_the_last(sites: SiteMaker) -> Non
         coordinator = site.coordinator
         coordinator.direct(coordinator.start(echo, 1, run="a"), coordinator.start(echo, 1, run="b"))
         await coordinator.beat(lambda beat: beat.directive == 2)
+
+
+async def test_the_digest_in_a_beat_is_over_what_the_ledger_holds_when_it_has_read_all_reports(
+    sites: SiteMaker,
+) -> None:
+    async with sites() as site:
+        coordinator = site.coordinator
+        await coordinator.beat(lambda beat: beat.held == held_digest(()))
+        coordinator.direct(coordinator.start(echo, 1, run="a"), coordinator.start(wait_async, "door", run="b", epoch=3))
+        await coordinator.finished("a")  # sent, and `taken` not told: still in Hello, not in the digest
+        await coordinator.beat(lambda beat: beat.held == held_digest([(RunId("b"), 3)]))
+        routines.passes("door").set()
+        await coordinator.finished("b")
+        await coordinator.beat(lambda beat: beat.held == held_digest(()))
 
 
 # ------------------------------------------------------------------------------------------------------------ the drain
