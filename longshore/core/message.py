@@ -222,7 +222,8 @@ class Deliver(Message, tag=_tag):
 
 class JournalPage(Message, tag=_tag):
     """The answer to Fetch: calls asked and facts delivered with a seq in (after, upto]; `last` if upto is the end.
-    Calls asked in the pump of seq 0 come with the first page (after = -1)."""
+    Calls asked in the pump of seq 0 come with the first page (after = -1). `more`: this is only a part of that page's
+    calls (they do not fit one body); nothing is to be replayed or fetched until its last part."""
 
     run_id: RunId
     epoch: int
@@ -231,6 +232,7 @@ class JournalPage(Message, tag=_tag):
     calls: list[CallRow] = []
     deliveries: list[Delivery] = []
     last: bool = True
+    more: bool = False
 
 
 class CancelRun(Message, tag=_tag):

@@ -29,7 +29,7 @@ from longshore.core.changes import (
 from longshore.core.errors import SettingsError, StoreUnavailableError, UsageError
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import ClaimCheck, Failure, Offer
-from longshore.core.run import Flow, Run, Status
+from longshore.core.run import Flow, Status
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import NOW, a_run, ending, history_of, inserting, run_id
 
@@ -421,7 +421,7 @@ def test_dead_letters_keep_the_reason_and_the_body(book: Book) -> None:
     assert [row["id"] for row in book.store.queries.dead_letters(limit=5, cursor=more)[0]] == [rows[1]["id"]]
 
 
-def _list(book: Book, **filters: Any) -> list[Run]:
+def _list(book: Book, **filters: Any) -> list[RunId]:
     found: list[Any] = []
     cursor: int | None = None
     while True:

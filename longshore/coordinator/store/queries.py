@@ -200,6 +200,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     waiting = row["status"] not in _FINAL
     return {
         "run_id": row["id"],
+        "no": row["no"],
         "routine": row["routine"],
         "version": row["version"] or row["asked_version"],
         "queue": row["queue"],
@@ -222,7 +223,9 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = "run_id parent_id routine version status attempt crashes cached created_at started_at finished_at worker_id"
+    names = (
+        "run_id no parent_id routine version status attempt crashes cached created_at started_at finished_at worker_id"
+    )
     fields = _fields(row)
     sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
     return {**{name: fields[name] for name in names.split()}, **sizes}

@@ -36,6 +36,7 @@ class Store:
             self.writer.close()
             raise
         self.batch_no = 0
+        self.published_batch = 0
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -52,14 +53,14 @@ class Store:
     def load(self, holder: str, now: datetime) -> Snapshot:
         """Take the term and load what lives."""
         term = self.writer.take_term(holder, now)
-        self.batch_no, published = self.writer.numbers()
-        return self.reader.snapshot(term, published, now)
+        self.batch_no, self.published_batch = self.writer.numbers()
+        return self.reader.snapshot(term, self.published_batch, now)
 
     def reload(self, now: datetime) -> Snapshot:
         """Load again under the term we have, after a failure: what is stored is what is true."""
         self.writer.drop()
-        self.batch_no, published = self.writer.numbers()
-        return self.reader.snapshot(self.writer.term, published, now)
+        self.batch_no, self.published_batch = self.writer.numbers()
+        return self.reader.snapshot(self.writer.term, self.published_batch, now)
 
     def journal_page(self, run_id: RunId, after: int, limit: int = LIMIT) -> Page:
         """See `journals.journal_page`."""

@@ -1,0 +1,200 @@
+"""Questions people ask, answered from the store and the ledger's memory. It never waits on the loop and never decides.
+
+| what          | run_ids | params                            | data                                             |
+|---------------|---------|-----------------------------------|--------------------------------------------------|
+| run           | one     |                                   | the run's fields                                 |
+| history       | one     | after (seq), limit                | rows, oldest first                               |
+| tree          | any one | after (the last row's no), limit  | rows of the whole tree, parents before children  |
+| why           | one     |                                   | why it waits, or None                            |
+| runs          |         | status, routine, tag, limit, cursor (the last row's no) | rows, newest first         |
+| workers       |         |                                   | rows                                             |
+| dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
+| dead_letter   |         | id                                | the letter with its body                         |
+| ping          |         |                                   | term, holder, at (of the last commit), now       |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from longshore.coordinator.store import Queries, rfc3339
+from longshore.core.errors import LongshoreError
+from longshore.core.message import Answer, Ask
+from longshore.core.run import FINAL, Status
+
+LONGEST: Final = 1000
+_FINAL: Final = frozenset(status.value for status in FINAL)
+_STATUSES: Final = frozenset(status.value for status in Status)
+_WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
+
+Memory = dict[str, Any]
+"""What the ledger says from memory for one question: `why` of the run, `workers`, `now`."""
+
+
+class Refused(LongshoreError):
+    """The question cannot be answered; `rule` says why."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+
+
+def answer(ask: Ask, queries: Queries, memory: Memory) -> Answer:
+    """The answer, or why there is none. Runs in a thread of its own."""
+    try:
+        find = _FIND.get(ask.what)
+        if find is None:
+            raise Refused("unknown_question", f"{ask.what!r} is no question; there are {', '.join(sorted(_FIND))}")
+        return Answer(ask_id=ask.ask_id, data=_plain(find(ask, queries, memory)))
+    except Refused as refused:
+        return Answer(ask_id=ask.ask_id, error={"rule": refused.rule, "text": str(refused)})
+    except LongshoreError as error:
+        return Answer(ask_id=ask.ask_id, error={"rule": "unavailable", "text": str(error)})
+
+
+def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    found = queries.run(_one(ask))
+    if found is None:
+        raise _unknown(ask)
+    found["why_waiting"] = _why_of(found, queries, memory)
+    return found
+
+
+def _why(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    found = queries.run(_one(ask))
+    if found is None:
+        raise _unknown(ask)
+    return _why_of(found, queries, memory)
+
+
+def _why_of(found: dict[str, Any], queries: Queries, memory: Memory) -> Any:
+    status = found["status"]
+    if status in _FINAL:
+        return None
+    why = dict(memory["why"] or {})
+    since = found["queued_at"] or found["created_at"]
+    unknown = {"kind": status.lower(), "text": found["reason"], "holders": [], "position": None, "next_at": None}
+    why = {**unknown, "since": since, **why}
+    if status in _WAITS_FOR_CALLS:
+        waits = queries.waits(found["run_id"]) or {}
+        why |= {"kind": "calls", "text": _text(waits), "holders": waits.get("children", [])}
+        why["next_at"] = waits.get("next_at")
+    return why
+
+
+def _text(waits: dict[str, Any]) -> str:
+    parts = [_counted(waits.get("calls", 0), "sub-routine"), _counted(waits.get("timers", 0), "timer")]
+    return f"waits for {' and '.join(part for part in parts if part) or 'its next step'}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}" if count else ""
+
+
+def _history(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    rows = queries.history(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
+    if not rows and not ask.params.get("after"):
+        raise _unknown(ask)
+    return rows
+
+
+def _tree(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    rows, _ = queries.tree(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
+    if not rows and not ask.params.get("after"):
+        raise _unknown(ask)
+    return rows
+
+
+def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    status = _text_param(ask, "status").upper()
+    if status and status not in _STATUSES:
+        raise Refused("status", f"{status!r} is no status; there are {', '.join(sorted(_STATUSES))}")
+    rows, _ = queries.runs(
+        status=status,
+        routine=_text_param(ask, "routine"),
+        tag=_text_param(ask, "tag"),
+        limit=_limit(ask, 50),
+        cursor=_whole(ask, "cursor", 0) or None,
+    )
+    return rows
+
+
+def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    return memory["workers"]
+
+
+def _dead(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    rows, _ = queries.dead_letters(limit=_limit(ask, 50), cursor=_whole(ask, "cursor", 0) or None)
+    return rows
+
+
+def _dead_letter(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    number = _whole(ask, "id", 0)
+    found = queries.dead_letter(number)
+    if found is None:
+        raise Refused("unknown_letter", f"there is no dead letter {number}")
+    return found
+
+
+def _ping(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    return {**queries.owner(), "now": memory["now"]}
+
+
+_FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
+    "run": _run,
+    "why": _why,
+    "history": _history,
+    "tree": _tree,
+    "runs": _runs,
+    "workers": _workers,
+    "dead": _dead,
+    "dead_letter": _dead_letter,
+    "ping": _ping,
+}
+
+
+# ------------------------------------------------------------------------------------------------------- parameters
+
+
+def _one(ask: Ask) -> str:
+    if len(ask.run_ids) != 1:
+        raise Refused("run_ids", f"`{ask.what}` is asked of one run, not of {len(ask.run_ids)}")
+    return ask.run_ids[0]
+
+
+def _unknown(ask: Ask) -> Refused:
+    return Refused("unknown_run", f"there is no run {ask.run_ids[0]}")
+
+
+def _limit(ask: Ask, usual: int) -> int:
+    limit = _whole(ask, "limit", usual)
+    if not 1 <= limit <= LONGEST:
+        raise Refused("limit", f"limit is {limit}; it must be from 1 to {LONGEST}")
+    return limit
+
+
+def _whole(ask: Ask, name: str, usual: int) -> int:
+    value = ask.params.get(name, usual)
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise Refused(name, f"`{name}` must be a whole number, not {value!r}")
+    return value
+
+
+def _text_param(ask: Ask, name: str) -> str:
+    value = ask.params.get(name) or ""
+    if not isinstance(value, str) or len(value) > 200:
+        raise Refused(name, f"`{name}` must be a text of at most 200 characters")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Times as RFC 3339, all else as it is."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

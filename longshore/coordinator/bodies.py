@@ -1,0 +1,108 @@
+"""Bodies the ledger does not hold, added before messages are sent: inputs, outcomes, pages of journals.
+
+Inputs of recent runs are kept, bounded by bytes, so that the hot path never reads the database for them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from longshore.coordinator.store import Input, Page, Store
+from longshore.core.changes import Changes
+from longshore.core.ids import RunId
+from longshore.core.message import CallRow, JournalPage, RunChanged, Start
+from longshore.core.run import FINAL
+
+CACHE_BYTES: Final = 32 << 20
+ENTRY: Final = 300
+"""What an entry costs beside its bytes (measured)."""
+CALLS_BYTES: Final = 400 * 1024
+"""How many bytes of call rows one page carries; more go in parts."""
+
+_FINAL: Final = frozenset(status.value for status in FINAL)
+
+
+class Inputs:
+    """Inputs of runs that have not been started yet, the oldest forgotten first."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._kept: OrderedDict[RunId, Input] = OrderedDict()
+        self._size = 0
+        self._limit = limit
+
+    def keep(self, changes: Changes) -> None:
+        """Keep the inputs of a batch's new runs."""
+        for new in changes.inserted:
+            if new.run.id not in changes.ended:
+                found = Input(new.input, new.tags)
+                self._kept[new.run.id] = found
+                self._size += _weight(found)
+        while self._size > self._limit:
+            self._size -= _weight(self._kept.popitem(last=False)[1])
+
+    def give(self, start: Start) -> bool:
+        """Add the input to a Start and forget it: a run is seldom started twice. False: it is not here."""
+        found = self._kept.pop(start.run_id, None)
+        if found is None:
+            return False
+        self._size -= _weight(found)
+        start.input, start.tags = found
+        return True
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+        self._size = 0
+
+
+def _weight(one: Input) -> int:
+    return ENTRY + (len(one.value) if isinstance(one.value, bytes) else 200)
+
+
+def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
+    """Add inputs to Starts and outcomes to final RunChanged, from memory or with one read."""
+    orders = (one for directives in changes.directives.values() for one in directives if type(one) is Start)
+    starts = [start for start in orders if not inputs.give(start)]
+    ends = [
+        reply
+        for replies in changes.replies.values()
+        for reply in replies
+        if type(reply) is RunChanged and _is_bare(reply) and reply.run_id not in changes.ended
+    ]
+    if not starts and not ends:
+        return
+    found_inputs, endings = store.reader.bodies({one.run_id for one in starts}, {one.run_id for one in ends})
+    for start in starts:
+        if start.run_id in found_inputs:
+            start.input, start.tags = found_inputs[start.run_id]
+    for reply in ends:
+        if reply.run_id in endings:
+            reply.result, reply.error, reply.cached = endings[reply.run_id]
+
+
+def _is_bare(reply: RunChanged) -> bool:
+    return reply.result is None and reply.error is None and reply.status in _FINAL
+
+
+def pages(page: Page, run_id: RunId, epoch: int, after: int) -> Iterator[JournalPage]:
+    """The page as messages: call rows that are too many for one go ahead in parts."""
+    parts = list(_split(page.calls))
+    for part in parts[:-1]:
+        yield JournalPage(run_id, epoch, after, after, part, last=False, more=True)
+    calls = parts[-1] if parts else []
+    yield JournalPage(run_id, epoch, after, page.upto, calls, page.deliveries, page.last)
+
+
+def _split(calls: list[CallRow]) -> Iterator[list[CallRow]]:
+    part: list[CallRow] = []
+    size = 0
+    for call in calls:
+        size += 110 + len(call.address) + len(call.name) + len(call.digest) + len(call.child_id) + len(call.place)
+        if size > CALLS_BYTES and part:
+            yield part
+            part, size = [], 0
+        part.append(call)
+    if part:
+        yield part

@@ -1,0 +1,274 @@
+"""The loop of DESIGN 5: take what is there, read, decide, commit, send, settle. One batch at a time.
+
+It decides nothing itself. The loop's thread computes nothing while a batch commits in the writer's thread; publishing
+a batch overlaps with deciding the next one. What the ledger cannot decide is dead-lettered; when the store does not
+answer nothing is taken, and nothing that was taken is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from longshore.coordinator import decoding, placements
+from longshore.coordinator.bodies import Inputs, fill
+from longshore.coordinator.flights import Flights, Resends
+from longshore.coordinator.inbox import Batch, Inbox
+from longshore.coordinator.sender import Sender
+from longshore.coordinator.store import Store, StoreConflict
+from longshore.core.changes import Changes, Facts, Inbound, ReportsBound, Snapshot
+from longshore.core.errors import LongshoreError, StoreUnavailableError
+from longshore.core.ledger import Ledger, LedgerConfig
+from longshore.core.message import Ask
+from longshore.telemetry.spans import Telemetry
+
+_log = logging.getLogger("longshore.coordinator")
+
+OWNER_EVERY: Final = timedelta(seconds=1)
+"""The owner's row is written at least so often."""
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 5.0
+TICKS_FAILED: Final = 5
+"""So many ticks in a row that raise end the coordinator: going on would only look like working."""
+
+
+class Undecided(Exception):
+    """The ledger raised, or what it decided contradicts the store: the ledger in memory is not to be trusted."""
+
+
+def utcnow() -> datetime:
+    """The shell's clock."""
+    return datetime.now(UTC)
+
+
+class Rounds:
+    """The ledger in force, and the way of each batch through it."""
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Inbox,
+        sender: Sender,
+        config: LedgerConfig,
+        telemetry: Telemetry,
+        *,
+        on_asks: Callable[[list[Ask]], None],
+        patience: timedelta,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._sender = sender
+        self._config = config
+        self._telemetry = telemetry
+        self._on_asks = on_asks
+        self._patience = patience
+        self._inputs = Inputs()
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._flights = Flights(sender, inbox.tell)
+        self._batch_no = 0
+        self._failed_ticks = 0
+        self._resends = Resends()
+        self.bound = 0
+        self.stopping = False
+        self.written_at: datetime | None = None
+        self.tick_at = utcnow()
+        self.ledger: Ledger
+
+    # -------------------------------------------------------------------------------------------------------- ledgers
+
+    def begin(self, holder: str) -> int:
+        """Take the term and load the ledger; gives the term. Raises StoreUnavailableError."""
+        now = utcnow()
+        self._install(self._store.load(holder, now), now)
+        self.written_at = now
+        return self._sender.term
+
+    def _install(self, snapshot: Snapshot, now: datetime) -> None:
+        self.ledger = Ledger(self._config, snapshot, now)
+        self._sender.restart(snapshot.term)
+        self._inputs.clear()
+        self._batch_no = self._store.batch_no
+        self._resends = Resends(self._store.published_batch, -(-len(snapshot.unsent) // self._config.group))
+        self.tick_at = now
+
+    def _reload(self) -> None:
+        """What is stored is what is true. Every session is asked to open again."""
+        now = utcnow()
+        self._install(self._store.reload(now), now)
+        if self.bound:
+            self._inbox.tell(ReportsBound(self.bound))
+
+    # ------------------------------------------------------------------------------------------------------- the loop
+
+    async def run(self) -> None:
+        """Round after round, until `stop`. Raises Fenced, or StoreUnavailableError when the patience is over."""
+        inbox = self._inbox
+        while not self.stopping:
+            batch = inbox.take()
+            if batch.inbound or batch.asks:
+                await self._take(batch)
+            if utcnow() >= self.tick_at:
+                await self._tick()
+            if not inbox.wake.is_set() and not self.stopping:
+                await self._rest()
+        await self._flights.emptied()
+
+    async def _rest(self) -> None:
+        """Until something comes, or the next tick is due."""
+        wait = (self.tick_at - utcnow()).total_seconds()
+        if wait <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._inbox.wake.wait()
+
+    def stop(self) -> None:
+        """End after the round under way."""
+        self.stopping = True
+        self._inbox.wake.set()
+
+    async def close(self) -> None:
+        """Give up what is still being sent, and end the writer's thread. Twice is harmless."""
+        await self._flights.close()
+        await asyncio.to_thread(self._writing.shutdown)
+
+    # --------------------------------------------------------------------------------------------------------- rounds
+
+    async def _take(self, batch: Batch) -> None:
+        """Everything of a batch, whatever is in it and whatever the store does; then its questions."""
+        if batch.inbound:
+            try:
+                await self._persist(batch.inbound, batch)
+            except Undecided:
+                await self._one_by_one(batch)
+        else:
+            await self._flights.depart((), batch, self._batch_no)
+        if batch.asks:
+            self._on_asks(batch.asks)
+
+    async def _persist(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
+        """Decide and commit, again and again while the store does not answer. Raises Undecided."""
+        begun, pause = utcnow(), FIRST_PAUSE
+        while True:
+            try:
+                await self._round(inbound, batch)
+                return
+            except StoreUnavailableError as error:
+                await self._endure(error, begun, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _endure(self, error: StoreUnavailableError, begun: datetime, pause: float) -> None:
+        """Wait, then load again. Raises StoreUnavailableError when the patience is over."""
+        _log.error("nothing is taken: %s", error)
+        while True:
+            if utcnow() - begun > self._patience:
+                text = f"the ledger's store has not answered for {self._patience.total_seconds():g} s: {error}"
+                raise StoreUnavailableError(text) from error
+            await asyncio.sleep(pause)
+            try:
+                self._reload()
+            except StoreUnavailableError as again:
+                error, pause = again, min(pause * 2, LONGEST_PAUSE)
+            else:
+                return
+
+    async def _round(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
+        now = utcnow()
+        try:
+            facts = self._store.reader.read(self.ledger.needs(inbound), now)
+            changes = self.ledger.receive(inbound, facts, now, os.urandom)
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            raise Undecided from error
+        await self._conclude(changes, batch, now)
+
+    async def _conclude(self, changes: Changes, batch: Batch | None, now: datetime) -> None:
+        """Commit, then have it sent."""
+        await self._commit(changes, now)
+        self._inputs.keep(changes)
+        fill(changes, self._inputs, self._store)
+        if self._telemetry.enabled:
+            placements.record(self._telemetry, changes, now)
+        await self._flights.depart(self._sender.letters(changes), batch, self._batch_no)
+        self.tick_at = min(self.tick_at, self.ledger.next_tick_at(now))
+
+    async def _commit(self, changes: Changes, now: datetime) -> None:
+        due = self.written_at is None or now - self.written_at >= OWNER_EVERY
+        if not due and not changes.is_durable():
+            return
+        number, published = self._batch_no + 1, self._resends.published(self._flights)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writing, self._store.writer.commit, changes, number, published, now)
+        except StoreConflict as error:
+            raise Undecided from error
+        self._batch_no = number
+        self.written_at = now
+
+    async def _tick(self) -> None:
+        now = utcnow()
+        begun = now
+        try:
+            facts = self._store.reader.read(self.ledger.tick_needs(now), now)
+            changes = self._decide_tick(facts, now)
+            self.tick_at = now + OWNER_EVERY
+            await self._conclude(changes, None, now)
+            self._resends.ticked(self._flights)
+            self._failed_ticks = 0
+        except StoreUnavailableError as error:
+            await self._endure(error, begun, FIRST_PAUSE)
+        except Undecided as error:
+            self._failed_ticks += 1
+            _log.error("a tick failed, the ledger is loaded again", exc_info=error.__cause__)
+            if self._failed_ticks >= TICKS_FAILED:
+                text = f"the ledger's tick failed {TICKS_FAILED} times in a row: {error.__cause__}"
+                raise LongshoreError(text) from error
+            self._reload()
+            self.tick_at = now + OWNER_EVERY
+
+    def _decide_tick(self, facts: Facts, now: datetime) -> Changes:
+        try:
+            return self.ledger.tick(facts, now, os.urandom)
+        except Exception as error:
+            raise Undecided from error
+
+    # --------------------------------------------------------------------------------------------------------- poison
+
+    async def _one_by_one(self, batch: Batch) -> None:
+        """Find the message that cannot be decided: the others go on, that one becomes a dead letter."""
+        await self._reload_patiently()
+        for whole in batch.inbound:
+            for part in _parts(whole):
+                await self._one(part)
+        await self._flights.depart((), batch, self._batch_no)
+
+    async def _one(self, inbound: Inbound) -> None:
+        try:
+            await self._persist([inbound], None)
+        except Undecided as undecided:
+            cause = undecided.__cause__ or undecided
+            text = "".join(traceback.format_exception(cause))
+            _log.error("a message cannot be decided and is dead-lettered: %s", cause)
+            await self._reload_patiently()
+            await self._persist([decoding.internal(decoding.poison(inbound, cause, text))], None)
+
+    async def _reload_patiently(self) -> None:
+        try:
+            self._reload()
+        except StoreUnavailableError as error:
+            await self._endure(error, utcnow(), FIRST_PAUSE)
+
+
+def _parts(inbound: Inbound) -> list[Inbound]:
+    """Single messages, where they may be taken apart: a numbered body counts as a whole."""
+    if inbound.session or len(inbound.messages) < 2:
+        return [inbound]
+    return [Inbound(messages=[one], actor=inbound.actor) for one in inbound.messages]
