@@ -6,6 +6,8 @@ User code never runs in this process. It ends in order: workers first, then the 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from longshore.assembly.crew import Crew
-from longshore.assembly.fleet import make_coordinator, make_supervisor
+from longshore.assembly.fleet import make_coordinator, make_supervisor, ready_or_ended
 from longshore.assembly.places import SOCKET, answers, make_folders, socket_path
 from longshore.broker.local import LocalRouter
 from longshore.broker.local_socket import serve
@@ -21,6 +23,7 @@ from longshore.client import Client
 from longshore.core.envelope import Names
 from longshore.core.errors import UnavailableError, UsageError
 from longshore.settings import Settings, load
+from longshore.telemetry import setup
 from longshore.worker.supervisor import Supervisor
 
 READY_WITHIN: Final = 60.0
@@ -98,10 +101,12 @@ async def open_house(settings: Settings, crew: Crew) -> AsyncIterator[House]:
     make_folders(settings)
     router = LocalRouter(Names(settings.namespace))
     server = await serve(router, path)
-    coordinator = make_coordinator(settings, router.bus(user="coordinator"))
+    telemetry = setup("longshore-coordinator", f"{socket.gethostname()}:{os.getpid()}")
+    coordinator = make_coordinator(settings, router.bus(user="coordinator"), telemetry)
     parts: dict[str, asyncio.Task[Any]] = {"coordinator": asyncio.create_task(coordinator.run())}
     try:
-        await _ready_or_ended(coordinator.ready(), parts["coordinator"])
+        async with asyncio.timeout(READY_WITHIN):
+            await ready_or_ended(coordinator.ready(), parts["coordinator"])
         crew = replace(crew, grace=GRACE, settings={"broker_url": url, "payload_url": settings.payload_url})
         supervisor = make_supervisor(settings, crew)
         parts["worker"] = asyncio.create_task(supervisor.run())
@@ -113,18 +118,7 @@ async def open_house(settings: Settings, crew: Crew) -> AsyncIterator[House]:
         parts["coordinator"].cancel()
         await asyncio.gather(parts["coordinator"], return_exceptions=True)
         await server.close()
-
-
-async def _ready_or_ended(ready: Any, running: asyncio.Task[Any]) -> None:
-    """Wait for the readiness; raises what ended the part before."""
-    waiting = asyncio.ensure_future(ready)
-    try:
-        async with asyncio.timeout(READY_WITHIN):
-            await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
-            await running
-    finally:
-        waiting.cancel()
+        await asyncio.to_thread(telemetry.close)
 
 
 async def _dismiss(supervisor: Supervisor, working: asyncio.Task[Any]) -> None:

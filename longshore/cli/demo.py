@@ -7,6 +7,7 @@ ordinary client.
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ async def _demo(screen: Screen, place: Path, processes: int | None, *, kept: boo
 
     crew = Crew((MODULE,), slots=2, processes=processes or min(cores(), 4))
     settings = embedded(place)
+    logging.getLogger("longshore.client").addHandler(logging.NullHandler())  # what is waited for is shown here
     _introduce(screen, place, crew.processes)
     begin = time.monotonic()
     async with open_house(settings, crew) as house, Client(settings=settings) as client:
@@ -189,12 +191,15 @@ def _show_result(screen: Screen, seen: Seen) -> None:
     screen.text(f"{told} in {seconds(seen.elapsed)}", style="bold")
     columns = ["package", "files", "lines", "functions", "classes"]
     rows = [[part[name] for name in columns] for part in seen.result["packages"]]
+    screen.text()
     screen.table(["PACKAGE", "FILES#", "LINES#", "FUNCTIONS#", "CLASSES#"], rows, title="The largest packages")
     longest = [
         [row["lines"], row["name"], f"{row['package']} {row['file']}:{row['line']}"]
         for row in seen.result["longest_functions"]
     ]
+    screen.text()
     screen.table(["LINES#", "FUNCTION", "WHERE"], longest, title="The longest functions")
+    screen.text()
     imported = [[row["times"], row["module"]] for row in seen.result["most_imported"]]
     screen.table(["TIMES#", "MODULE"], imported, title="The most imported modules")
 
@@ -212,6 +217,7 @@ def _show_way(screen: Screen, seen: Seen) -> None:
     ]
     title = f"Offloaded: {len(seen.offloaded)} runs had a value over 64 KiB; only its claim check travelled"
     screen.table(["ROUTINE", "INPUT#", "RESULT#", "RUN"], offloaded, title=title)
+    screen.text()
     states = [[worker, " → ".join(states)] for worker, states in seen.states.items()]
     screen.table(["WORKER", "STATES SEEN"], states, title="What the workers went through")
 

@@ -195,6 +195,8 @@ def seconds(duration: float | None) -> str:
     """A duration as people read it: `340 µs`, `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 12 min`."""
     if duration is None:
         return ""
+    if duration <= 0:
+        return "0 s"
     if duration < 0.001:
         return f"{duration * 1e6:.0f} µs"
     if duration < 1:

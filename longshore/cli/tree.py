@@ -104,9 +104,16 @@ def _branch(node: _Node, head: str, tail: str, scale: _Scale, limit: int | None)
 def _chosen(children: list[_Node], now: datetime, limit: int | None) -> tuple[list[_Node], list[_Node]]:
     if limit is None or len(children) <= limit + 1:
         return children, []
-    longest = sorted(children, key=lambda child: child.row["created_at"] - _end(child.row, now))
+    longest = sorted(children, key=lambda child: _running(child.row, now), reverse=True)
     kept = {id(child) for child in longest[:limit]}
     return [child for child in children if id(child) in kept], [child for child in children if id(child) not in kept]
+
+
+def _running(row: Row, now: datetime) -> tuple[float, float]:
+    """Seconds with a worker, then seconds in all."""
+    end = _end(row, now)
+    began = row.get("started_at") or end
+    return (end - began).total_seconds(), (end - row["created_at"]).total_seconds()
 
 
 def _counted(nodes: list[_Node]) -> str:

@@ -52,7 +52,12 @@ class Terminal:
 
     def env(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LONGSHORE_", "OTEL_"))}
-        return {**clean, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **self.environment}
+        return {
+            **clean,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [clean.get("PYTHONPATH")])]),
+            "COLUMNS": "160",
+            **self.environment,
+        }
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A command that stays."""

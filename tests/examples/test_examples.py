@@ -30,8 +30,7 @@ words.total COMPLETED
 """,
     "step3_failures": """\
 worked at attempt 2
-FAILED because of ZeroDivisionError('division by zero')
-caught: division by zero
+FAILED because of ZeroDivisionError('float division by zero')
 FAILED at attempt 1
 """,
     "step4_long": """\
@@ -43,7 +42,7 @@ canceled: CANCELED
 2664667000
 10 of the newest ten completed
 time
-PENDING_VERSION - no worker offers sqaure; similar names: square
+PENDING_VERSION - no worker offers sqaure; did you mean square?
 """,
 }
 
