@@ -122,7 +122,7 @@ async def _history(screen: Screen, run_id: str) -> None:
             screen.line(row)
         return
     start = time_of(rows[0]["at"]) if rows else None
-    columns = ["#", "AFTER#", "FROM", "TO", "ATTEMPT#", "EPOCH#", "WORKER", "REASON"]
+    columns = ["NO#", "AFTER#", "FROM", "TO", "ATTEMPT#", "EPOCH#", "WORKER", "REASON"]
     screen.table(columns, [_change(row, start) for row in rows])
 
 
