@@ -69,7 +69,7 @@ def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
         reply
         for replies in changes.replies.values()
         for reply in replies
-        if type(reply) is RunChanged and _is_bare(reply) and reply.run_id not in changes.ended
+        if type(reply) is RunChanged and _is_bare(reply) and not _ended_now(changes, reply)
     ]
     if not starts and not ends:
         return
@@ -80,6 +80,15 @@ def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
     for reply in ends:
         if reply.run_id in endings:
             reply.result, reply.error, reply.cached = endings[reply.run_id]
+
+
+def _ended_now(changes: Changes, reply: RunChanged) -> bool:
+    """Whether the run ends in this very batch; the reply, asked for in the same batch, then gets what came of it."""
+    ending = changes.ended.get(reply.run_id)
+    if ending is None:
+        return False
+    reply.result, reply.error = ending.result, ending.error
+    return True
 
 
 def _is_bare(reply: RunChanged) -> bool:

@@ -108,13 +108,14 @@ class Reader:
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
+            if needs.idempotency_keys:
+                found = self._idempotency.rows(connection, list(needs.idempotency_keys), (micros(now),))
+                facts.idempotency = {key: RunId(run_id) for key, run_id in found}
+                wanted.update(facts.idempotency.values())
             if wanted:
                 self._read_runs(connection, facts, wanted)
             if needs.cache_keys:
                 facts.cache = self._read_cache(connection, needs.cache_keys)
-            if needs.idempotency_keys:
-                found = self._idempotency.rows(connection, list(needs.idempotency_keys), (micros(now),))
-                facts.idempotency = {key: RunId(run_id) for key, run_id in found}
             if needs.sessions:
                 found = self._workers.rows(connection, list(needs.sessions))
                 facts.sessions = {row[0]: _worker(row) for row in found}
