@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from longshore.core.changes import CacheHit
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Offer
+from longshore.core.message import Offer, Value
 from longshore.core.run import Run, Status
 
 
@@ -49,12 +49,13 @@ def forget(state: State, run: Run) -> None:
         del state.equals[run.cache_key]
 
 
-def store(state: State, round_: Round, run: Run, key: str, offer: Offer | None) -> None:
-    """Put a computed result into the cache, if its routine is cached at all."""
+def store(round_: Round, run: Run, result: Value | None, offer: Offer | None) -> None:
+    """Put a computed result into the cache, if its routine is cached at all; triggers of this very round find it."""
     if offer is None or not is_cacheable(run, offer):
         return
     expires = round_.now + timedelta(milliseconds=offer.cache_ttl_ms) if offer.cache_ttl_ms is not None else None
-    round_.changes.cache.append((key, run.id, expires))
+    round_.changes.cache.append((run.cache_key, run.id, expires))
+    round_.facts.cache[run.cache_key] = CacheHit(run.id, result, run.version, expires)
 
 
 def abdicate(state: State, run: Run) -> None:

@@ -60,7 +60,7 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
 def _completed(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
     run.cache_key = run.cache_key or report.cache_key
     if run.cache_key:
-        caching.store(state, round_, run, run.cache_key, session.offers.get((run.routine, run.version)))
+        caching.store(round_, run, report.result, session.offers.get((run.routine, run.version)))
     conclude(state, round_, run, Status.COMPLETED, "returned", result=report.result)
 
 
