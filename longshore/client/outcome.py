@@ -40,7 +40,8 @@ def error_of(change: RunChanged, routine: str, modules: Collection[str]) -> RunE
         return Rejected("unknown_run", change.reason or f"there is no run {change.run_id}", run_id=change.run_id)
     kind, words = _ERRORS.get(change.status, (RunSystemFailure, f"ended as {change.status}"))
     failure = change.error
-    detail = _detail(failure.type, failure.message) if failure is not None else change.reason
+    canceled = change.status == Status.CANCELED.value  # by whom and why says more than its CancelledError
+    detail = change.reason if canceled or failure is None else _detail(failure.type, failure.message)
     text = f"{routine or 'run'} {change.run_id} {words}{f': {detail}' if detail else ''}"
     error = kind(text, run_id=change.run_id, status=change.status, error=failure)
     if failure is not None:
