@@ -6,7 +6,9 @@ import functools
 import hashlib
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from longshore.core.changes import CacheHit, NewRun
 from longshore.core.errors import ProtocolError
@@ -23,6 +25,8 @@ NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
 MAX_DELAY_MS: Final = 30 * 24 * 3600 * 1000
 MAX_TAGS: Final = 10
 MAX_TAG_LENGTH: Final = 128
+MAX_TEXT: Final = 256
+MAX_METADATA: Final = 256 * 1024
 PLAIN: Final = Options()
 INPUT_PREFIXES: Final = ("inputs/", "runs/")
 """Where an input's claim check may point (a relative key; nothing else is followed)."""
@@ -70,9 +74,21 @@ def check_options(options: Options) -> tuple[str, str] | None:
             return name, f"{name} is {value}; it must be from {low} to {high}"
     if len(options.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_LENGTH for tag in options.tags):
         return "tags", f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_LENGTH} characters"
-    if abs(options.priority) > MAX_DELAY_MS / 1000:
+    for name in ("idempotency_key", "queue", "pool"):
+        if len(getattr(options, name)) > MAX_TEXT:
+            return name, f"{name} has over {MAX_TEXT} characters"
+    if options.metadata and not _fits(options.metadata):
+        return "metadata", f"metadata must be plain data of at most {MAX_METADATA} bytes as JSON"
+    if not abs(options.priority) <= MAX_DELAY_MS / 1000:
         return "priority", f"priority is {options.priority}; it is seconds of head start, at most 30 days"
     return None
+
+
+def _fits(metadata: dict[str, Any]) -> bool:
+    try:
+        return len(msgspec.json.encode(metadata)) <= MAX_METADATA
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def check_value(value: Value) -> tuple[str, str] | None:
