@@ -6,6 +6,7 @@ Pure: the same body gives the same messages, so that one that comes again is the
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from longshore.core.changes import Inbound, Internal, Unreadable
 from longshore.core.errors import DecodeError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.message import MAX_BODY, Ask, ChildDied, Command, Mark, Trigger
-from longshore.serialization.envelope import unpack_commands, unpack_reports
+from longshore.serialization.envelope import is_json, unpack_commands, unpack_reports
 from longshore.telemetry.ids import valid
 
 COMMANDS: Final = "commands"
@@ -25,6 +26,8 @@ BROKER: Final = "broker"
 KEPT: Final = 64 * 1024
 """How much of an oversized body a dead letter keeps."""
 OUTCOME: Final = "outcome"
+REPLY_KEY: Final = re.compile(r"[A-Za-z0-9._:@+=~-]{1,200}", re.ASCII)
+"""What a reply may be addressed to: a key on the replies exchange, never a path or an address."""
 
 
 def commands(message: Incoming) -> tuple[Inbound, list[Ask]]:
@@ -33,8 +36,12 @@ def commands(message: Incoming) -> tuple[Inbound, list[Ask]]:
         found = unpack_commands(message.body, message.content_type)
     except DecodeError as error:
         return internal(_unreadable(message, COMMANDS, str(error))), []
-    if message.content_type.startswith(envelope.JSON):
+    if is_json(message.content_type):
         _adopt(message, found)
+    for one in found:
+        if one.reply_to and not REPLY_KEY.fullmatch(one.reply_to):
+            reason = f"its reply key {one.reply_to[:80]!r} points elsewhere: 1 to 200 letters, digits and `._:@+=~-`"
+            return internal(_unreadable(message, COMMANDS, reason)), []
     questions = [one for one in found if type(one) is Ask and one.what != OUTCOME]
     if questions:
         found = [one for one in found if type(one) is not Ask or one.what == OUTCOME]

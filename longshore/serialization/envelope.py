@@ -87,10 +87,15 @@ def _unencodable(messages: Sequence[Message]) -> EncodingError:
 
 def unpack_commands(body: bytes, content_type: str) -> list[Command]:
     """The commands in a body: MessagePack from Longshore's own clients, JSON from foreign ones. Raises DecodeError."""
-    if content_type.partition(";")[0].strip().lower() == JSON:
+    if is_json(content_type):
         return _foreign(body)
     commands: list[Command] = _unpack(body, Command)
     return commands
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body with this content type is JSON from a foreign program."""
+    return content_type.partition(";")[0].strip().lower() == JSON
 
 
 def unpack_reports(body: bytes) -> list[Report_or_Mark]:
