@@ -60,7 +60,7 @@ async def test_the_reconciler_alone_brings_a_thousand_runs_through_the_loss_of_a
     crew = fleet.start_workers(processes=2)
     async with fleet.client() as client:
         crowd = await a_thousand(client, fleet, seconds=0.01)
-        flows = await start_crowd(client, fleet, [pair(str(fleet.folder), 1, 0.01)] * 3, [4] * 3)
+        flows = await start_crowd(client, fleet, [pair(str(fleet.folder), v, 0.01) for v in range(3)], [0, 4, 8])
         await crowd.reach(300, within=60)
         crew.kill_child()
         await end_well(crowd, flows, within=80)
