@@ -155,8 +155,9 @@ class Facts(msgspec.Struct, gc=False):
 
     runs: dict[RunId, Run] = msgspec.field(default_factory=dict)
     """Live runs not in the ledger's memory (SUSPENDED ones), with their open timers. Beside the ones asked for, also
-    those in `suspended_due` and in the cursors' pages, and the SUSPENDED parents of all of these. The ends of
-    `replies_due` are in `final`."""
+    those in `suspended_due` and in the cursors' pages, the children of the `addresses` asked for, the runs that
+    `idempotency` names, and the SUSPENDED parents of all of these. Those of them that have ended are in `final`, with
+    the ends of `replies_due`."""
     final: dict[RunId, FinalRun] = msgspec.field(default_factory=dict)
     cache: dict[str, CacheHit] = msgspec.field(default_factory=dict)
     idempotency: dict[str, RunId] = msgspec.field(default_factory=dict)

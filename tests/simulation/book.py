@@ -66,6 +66,7 @@ class Book:
         """The facts a round needs."""
         facts = Facts()
         self._read_runs(facts, needs.runs)
+        self._read_runs(facts, [self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency])
         for key in needs.cache_keys:
             if key in self.cache:
                 run_id, expires = self.cache[key]
@@ -76,6 +77,7 @@ class Book:
                 facts.sessions[session] = copy.deepcopy(self.workers[session])
         for run_id, addresses in needs.addresses.items():
             facts.calls[run_id] = {row.address: row for row in self.call_rows(run_id) if row.address in addresses}
+            self._read_runs(facts, [row.child_id for row in facts.calls[run_id].values() if row.child_id])
         if needs.suspended_due:
             facts.suspended_due = [run.id for run in self.runs.values() if self._is_due(run, now)][:PAGE]
             self._read_runs(facts, facts.suspended_due)

@@ -127,14 +127,18 @@ def test_who_does_not_listen_counts_no_silence() -> None:
     assert fleet.world.ledger.counts.get("sessions_lost", 0) == 0
 
 
-def test_the_simulation_sees_silence_judged_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def judge_silence_by_the_clock(patch: pytest.MonkeyPatch) -> None:
     def by_the_clock(state: Any, round_: Any, term: int) -> None:
         for session in state.sessions.values():
             heard = session.last_heard_at
             if not session.closed and heard and (round_.now - heard).total_seconds() > state.config.lost_marks:
                 sessions.lose(state, round_, session, "silent")
 
-    monkeypatch.setattr(sessions, "mark", by_the_clock)
+    patch.setattr(sessions, "mark", by_the_clock)
+
+
+def test_the_simulation_sees_silence_judged_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge_silence_by_the_clock(monkeypatch)
     fleet = Fleet(1)
     fleet.faults = type(fleet.faults)(0, 0, 0, 0, 0, 0, 0, 0)
     batches: list[object] = []

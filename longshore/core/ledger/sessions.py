@@ -37,6 +37,7 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
         session = _admit(state, round_, session_id, message)
     if session.closed:
         session.closed = False
+        session.status = "INITIALIZING"  # the row below says so to whoever loads it
         failing.give_back_charge(state, round_, session)
     session.pool, session.slots = message.pool, message.slots
     session.worker_id, session.host, session.pid, session.python = (

@@ -119,19 +119,25 @@ def _let_pending_go(state: State, round_: Round) -> None:
     for routine in list(state.releasing):
         pending = state.pending.get(routine, {})
         for run_id in list(pending):
-            run = state.runs.get(run_id)
-            if run is None or run.status is not Status.PENDING_VERSION:
+            if round_.room <= 0:
+                return
+            if _let_go(state, round_, state.runs.get(run_id)):
                 del pending[run_id]
-            elif state.is_offered(run):
-                if round_.room <= 0:
-                    return
-                round_.room -= 1
-                del pending[run_id]
-                run.due_at = None
-                failing.requeue(state, round_, run, "a worker offers it", ahead=False)
         state.releasing.discard(routine)
         if not pending:
             state.pending.pop(routine, None)
+
+
+def _let_go(state: State, round_: Round, run: Run | None) -> bool:
+    """Let one run go. Returns whether it waits for a version no longer."""
+    if run is None or run.status is not Status.PENDING_VERSION:
+        return True
+    if not state.is_offered(run):
+        return False
+    round_.room -= 1
+    run.due_at = None
+    failing.requeue(state, round_, run, "a worker offers it", ahead=False)
+    return True
 
 
 def _fill_equals(state: State, round_: Round) -> None:
