@@ -98,10 +98,11 @@ class Rounds:
         self._resends = Resends(self._store.published_batch, -(-len(snapshot.unsent) // self._config.group))
         self.tick_at = now
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         """What is stored is what is true. Every session is asked to open again."""
         now = utcnow()
-        self._install(self._store.reload(now), now)
+        loop = asyncio.get_running_loop()
+        self._install(await loop.run_in_executor(self._writing, self._store.reload, now), now)
         if self.bound:
             self._inbox.tell(ReportsBound(self.bound))
 
@@ -173,7 +174,7 @@ class Rounds:
                 raise StoreUnavailableError(text) from error
             await asyncio.sleep(pause)
             try:
-                self._reload()
+                await self._reload()
             except StoreUnavailableError as again:
                 error, pause = again, min(pause * 2, LONGEST_PAUSE)
             else:
@@ -231,7 +232,7 @@ class Rounds:
             if self._failed_ticks >= TICKS_FAILED:
                 text = f"the ledger's tick failed {TICKS_FAILED} times in a row: {error.__cause__}"
                 raise LongshoreError(text) from error
-            self._reload()
+            await self._reload()
             self.tick_at = now + OWNER_EVERY
 
     def _decide_tick(self, facts: Facts, now: datetime) -> Changes:
@@ -262,7 +263,7 @@ class Rounds:
 
     async def _reload_patiently(self) -> None:
         try:
-            self._reload()
+            await self._reload()
         except StoreUnavailableError as error:
             await self._endure(error, utcnow(), FIRST_PAUSE)
 

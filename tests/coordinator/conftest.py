@@ -1,13 +1,29 @@
+"""A store to write to, and coordinators with scripted peers on a real bus."""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from longshore.broker import Bus, connect
+from longshore.broker.local import LocalRouter
+from longshore.coordinator import Coordinator
 from longshore.coordinator.store import Store
 from longshore.core.changes import Changes, Snapshot
+from longshore.core.envelope import Names
+from tests.coordinator.peers import Caller, Worker
 from tests.coordinator.rows import NOW
+from tests.support.rabbit import RabbitElsewhere, RabbitNode
+from tests.support.wait import eventually
+
+NAMES = Names(f"coordinator-{secrets.token_hex(4)}")
 
 
 class Book:
@@ -41,3 +57,75 @@ def open_book(tmp_path: Path) -> Iterator[Callable[[], Book]]:
 @pytest.fixture
 def book(open_book: Callable[[], Book]) -> Book:
     return open_book()
+
+
+class Site:
+    """Coordinators, scripted workers and clients on one broker, over one store."""
+
+    def __init__(self, make_bus: Callable[[str], Bus], folder: Path, stack: AsyncExitStack) -> None:
+        self.names = NAMES
+        self.folder = folder
+        self.store_file = folder / "ledger.db"
+        self._make_bus = make_bus
+        self._stack = stack
+
+    async def coordinator(self, **more: Any) -> asyncio.Task[None]:
+        """A coordinator that takes work."""
+        coordinator = Coordinator(f"sqlite:///{self.store_file}", self._make_bus("coordinator"), NAMES, **more)
+        running = asyncio.create_task(coordinator.run())
+        self._stack.push_async_callback(stop, running)
+        ready = asyncio.create_task(coordinator.ready())
+        await asyncio.wait([ready, running], timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await running
+        self.missing = coordinator.missing
+        return running
+
+    async def bus(self, user: str) -> Bus:
+        bus = self._make_bus(user)
+        await bus.open(timeout=20)
+        self._stack.push_async_callback(bus.close)
+        return bus
+
+    async def worker(self) -> Worker:
+        return Worker(await self.bus("worker"), NAMES)
+
+    async def caller(self) -> Caller:
+        caller = Caller(await self.bus("client"), NAMES)
+        await caller.listen(NAMES.replies)
+        return caller
+
+    def rows(self, query: str) -> list[Any]:
+        """Rows as they are on disk."""
+        connection = sqlite3.connect(self.store_file)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    async def rows_of(self, table: str, count: int) -> None:
+        """Wait until there are so many rows."""
+        await eventually(lambda: self.rows(f"SELECT COUNT(*) FROM {table}") == [(count,)], within=20, what=table)
+
+
+async def stop(running: asyncio.Task[None]) -> None:
+    """Cancel it and wait until it has ended."""
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Everything on the local bus."""
+    router = LocalRouter(NAMES)
+    async with AsyncExitStack() as stack:
+        yield Site(lambda user: router.bus(user=user), tmp_path, stack)
+
+
+@pytest.fixture
+async def rabbit_site(rabbit: RabbitNode | RabbitElsewhere, tmp_path: Path) -> AsyncIterator[Site]:
+    """Everything on RabbitMQ."""
+    url = rabbit.vhost()
+    async with AsyncExitStack() as stack:
+        yield Site(lambda user: connect(url, NAMES), tmp_path, stack)

@@ -221,6 +221,12 @@ class Reader:
 
     # ------------------------------------------------------------------------------------------------------- start
 
+    def numbers(self) -> tuple[int, int]:
+        """(batch_no, published_batch) as stored."""
+        with translated("the ledger's owner cannot be read"):
+            row = self._connect().exec_driver_sql("SELECT batch_no, published_batch FROM owner").one()
+        return row[0], row[1]
+
     def snapshot(self, term: int, published_batch: int, now: datetime) -> Snapshot:
         """What a starting coordinator loads: every run that is neither final nor suspended, and the sessions."""
         with translated("the ledger cannot be loaded"):

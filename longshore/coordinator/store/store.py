@@ -53,13 +53,13 @@ class Store:
     def load(self, holder: str, now: datetime) -> Snapshot:
         """Take the term and load what lives."""
         term = self.writer.take_term(holder, now)
-        self.batch_no, self.published_batch = self.writer.numbers()
+        self.batch_no, self.published_batch = self.reader.numbers()
         return self.reader.snapshot(term, self.published_batch, now)
 
     def reload(self, now: datetime) -> Snapshot:
         """Load again under the term we have, after a failure: what is stored is what is true."""
         self.writer.drop()
-        self.batch_no, self.published_batch = self.writer.numbers()
+        self.batch_no, self.published_batch = self.reader.numbers()
         return self.reader.snapshot(self.writer.term, self.published_batch, now)
 
     def journal_page(self, run_id: RunId, after: int, limit: int = LIMIT) -> Page:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from longshore.coordinator.store import rows
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
+from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
 from longshore.core.changes import Changes, Cursor, HistoryRow, Outcome, Unreadable
@@ -86,13 +87,6 @@ class Writer:
             self.term = connection.exec_driver_sql("SELECT term FROM owner").scalar_one()
         return self.term
 
-    def numbers(self) -> tuple[int, int]:
-        """(batch_no, published_batch) as stored."""
-        with translated("the ledger's owner cannot be read"):
-            row = self._connect().exec_driver_sql("SELECT batch_no, published_batch FROM owner").one()
-            self._connect().rollback()
-        return row[0], row[1]
-
     # ------------------------------------------------------------------------------------------------------ batches
 
     def commit(self, changes: Changes, batch_no: int, published_batch: int, now: datetime) -> None:
@@ -128,8 +122,8 @@ class Writer:
     def _happened(self, batch_no: int) -> bool:
         """Whether a commit whose answer was lost is there: the owner's row says it."""
         self.drop()
-        row = self._connect().exec_driver_sql("SELECT term, batch_no FROM owner").one()
-        self._connect().rollback()
+        with reading(self._engine) as connection:
+            row = connection.exec_driver_sql("SELECT term, batch_no FROM owner").one()
         return (row[0], row[1]) == (self.term, batch_no)
 
     def _give_up(self, transaction: Any) -> None:
