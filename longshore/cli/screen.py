@@ -59,6 +59,11 @@ class Screen:
 
         return Console(stderr=True, soft_wrap=True, highlight=False)
 
+    @property
+    def width(self) -> int:
+        """How many columns a line has; a pipe has no end."""
+        return self.console.width if self.terminal else 1000
+
     def document(self, data: Any) -> None:
         """One JSON document on stdout."""
         print(to_json(data), flush=True)
@@ -82,17 +87,15 @@ class Screen:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
         """Rows under their names; a column whose name ends in `#` is numbers, set to the right."""
         cells = [[shown(value) for value in row] for row in rows]
+        if title:
+            self.text(title, style="bold")
         if not self.terminal:
-            if title:
-                print(title)
             print("\n".join(plain_table([name.rstrip("#") for name in columns], cells)), flush=True)
             return
         from rich import box
         from rich.table import Table
 
-        table = Table(
-            box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False
-        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for position, name in enumerate(columns):
             folds = position == len(columns) - 1
             table.add_column(

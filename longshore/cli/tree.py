@@ -18,11 +18,14 @@ Row = Mapping[str, Any]
 QUEUED: Final = "░"
 EXECUTING: Final = "█"
 NOTHING: Final = "·"
+WIDEST: Final = 32
+BESIDE: Final = 80
+"""Columns that the other parts of a line need."""
 
 
 def show_tree(screen: Screen, rows: Sequence[Row], *, now: datetime, limit: int | None = None) -> None:
     """The drawing on a screen, with a line that says how to read it."""
-    lines = draw(rows, now, limit=limit)
+    lines = draw(rows, now, width=max(8, min(WIDEST, screen.width - BESIDE)), limit=limit)
     cells = [[line.branch + line.name, line.status, line.bar, line.times, line.marks] for line in lines]
     screen.table(["RUN", "STATUS", "TIME", "QUEUED + RUNNING", ""], cells)
     screen.remark(f"{QUEUED} without a worker   {EXECUTING} with one (a workflow: its whole life)")
@@ -46,7 +49,7 @@ class _Node:
     children: list[_Node] = field(default_factory=list)
 
 
-def draw(rows: Sequence[Row], now: datetime, *, width: int = 32, limit: int | None = None) -> list[Line]:
+def draw(rows: Sequence[Row], now: datetime, *, width: int = WIDEST, limit: int | None = None) -> list[Line]:
     """The tree of the rows, root first.
 
     `░` is time without a worker (queued, delayed, between attempts), `█` time with one, `·` nothing yet or no more.
