@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,6 +104,7 @@ def _screen(as_json: bool, log_level: str) -> Screen:
     if log_level not in LEVELS:
         raise UsageError(f"--log-level {log_level!r} is not a level\nuse one of {', '.join(LEVELS)}")
     setup_logging(as_json, log_level)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are no news to who starts a coordinator
     return Screen(as_json=as_json)
 
 
