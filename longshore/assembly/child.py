@@ -15,14 +15,14 @@ from datetime import timedelta
 
 from longshore.assembly.crew import Crew
 from longshore.assembly.parts import cargo, new_loop, payload_options
-from longshore.assembly.places import broker_in_force
+from longshore.assembly.places import broker_in_force, is_local
 from longshore.broker import connect
 from longshore.core.envelope import Names
 from longshore.core.errors import LongshoreError, UsageError
 from longshore.core.ids import SessionId
 from longshore.routines.catalog import Catalog, collect
 from longshore.settings import Settings, load
-from longshore.telemetry import setup, setup_logging
+from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
 from longshore.worker.supervisor import heed_supervisor
 
@@ -49,7 +49,7 @@ def main(word: str) -> int:
 
 
 async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
-    names = Names(settings.namespace)
+    names, broker = Names(settings.namespace), broker_in_force(settings)
     session = SessionId(os.environ.get(SESSION_VARIABLE, "")) or new_session()
     config = WorkerConfig(
         pool=crew.pool,
@@ -59,9 +59,10 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         grace=timedelta(seconds=crew.grace),
         session=session,
         store=payload_options(settings),
+        messaging_system=semantics.SYSTEM_LOCAL if is_local(broker) else semantics.SYSTEM_RABBITMQ,
     )
     telemetry = setup("longshore-worker", session[:8])
-    worker = Worker(connect(broker_in_force(settings), names), names, catalog, cargo(settings), telemetry, config)
+    worker = Worker(connect(broker, names), names, catalog, cargo(settings), telemetry, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.drain)

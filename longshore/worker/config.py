@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from longshore.core.ids import SessionId
+from longshore.telemetry import semantics
 
 SESSION_VARIABLE: Final = "LONGSHORE_SESSION"
 """In which a supervisor tells its child the session id, so that it can report the child's death."""
@@ -39,6 +40,8 @@ class WorkerConfig:
     """How long the broker may take to answer at the start; later losses are waited out for ever."""
     store: Mapping[str, str | None] = field(default_factory=dict)
     """The arguments of `payloads.open_store`, for child processes, which open the store themselves."""
+    messaging_system: str = semantics.SYSTEM_LOCAL
+    """What spans call the bus."""
     hanging: int = 1000
     """Workflows that wait are put away beyond this number, the longest waiting first."""
     hanging_for: timedelta = timedelta(minutes=5)

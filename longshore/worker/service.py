@@ -69,6 +69,7 @@ class Worker:
         self._telemetry = telemetry
         self._config = config
         self._names = names
+        self._line = spans.Line(config.messaging_system, names.reports)
         self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{config.session[:4]}")
         self._session = Session(bus, names, config.session, self, heartbeat=config.heartbeat.total_seconds())
         self._roster = Roster(self._on_begun, self._on_said, self._on_ended, self._on_freed)
@@ -385,11 +386,11 @@ class Worker:
 
     def _on_said(self, attempt: Attempt, report: Report) -> None:
         if self._telemetry.enabled and attempt.span and isinstance(report, Commands):
-            spans.record_calls(self._telemetry, self._names.namespace, attempt, report)
+            spans.record_calls(self._telemetry, self._line, attempt, report)
 
     def _on_ended(self, attempt: Attempt, report: Report) -> None:
         if self._telemetry.enabled and attempt.span:
-            spans.record(self._telemetry, self._names.namespace, self.worker_id, attempt, report)
+            spans.record(self._telemetry, self._line, self.worker_id, attempt, report)
         self._moved.set()
 
     def _on_freed(self, attempt: Attempt) -> None:

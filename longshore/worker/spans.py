@@ -4,7 +4,7 @@ nothing."""
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.core.message import Commands, Finished, Released, Report
 from longshore.telemetry import semantics
@@ -14,7 +14,14 @@ from longshore.worker.attempt import Attempt
 _GOOD: Final = ("completed",)
 
 
-def record(telemetry: Telemetry, destination: str, worker_id: str, attempt: Attempt, report: Report) -> None:
+class Line(NamedTuple):
+    """Over what messages come and go, in OpenTelemetry's words."""
+
+    system: str
+    destination: str
+
+
+def record(telemetry: Telemetry, line: Line, worker_id: str, attempt: Attempt, report: Report) -> None:
     """Record the attempt's span: `process {routine}`, a child of its placement, linked to the attempt before."""
     start = attempt.start
     now = datetime.now(UTC)
@@ -25,10 +32,10 @@ def record(telemetry: Telemetry, destination: str, worker_id: str, attempt: Atte
     elif isinstance(report, Released) and report.lost:
         error = description = "interrupted"
     attributes: dict[str, str | int | float | bool] = {
-        semantics.MESSAGING_SYSTEM: semantics.SYSTEM_LOCAL,
+        semantics.MESSAGING_SYSTEM: line.system,
         semantics.MESSAGING_OPERATION_TYPE: semantics.PROCESS,
         semantics.MESSAGING_OPERATION_NAME: semantics.PROCESS,
-        semantics.MESSAGING_DESTINATION_NAME: destination,
+        semantics.MESSAGING_DESTINATION_NAME: line.destination,
         semantics.MESSAGING_MESSAGE_ID: start.run_id,
         semantics.MESSAGING_CONVERSATION_ID: start.root_id or start.run_id,
         semantics.RUN_ID: start.run_id,
@@ -54,7 +61,7 @@ def record(telemetry: Telemetry, destination: str, worker_id: str, attempt: Atte
     )
 
 
-def record_calls(telemetry: Telemetry, destination: str, attempt: Attempt, commands: Commands) -> None:
+def record_calls(telemetry: Telemetry, line: Line, attempt: Attempt, commands: Commands) -> None:
     """Record `send {routine}` for each call that goes out, a child of the workflow's attempt: the calls' own
     traceparents."""
     for call in commands.calls:
@@ -66,10 +73,10 @@ def record_calls(telemetry: Telemetry, destination: str, attempt: Attempt, comma
             commands.at,
             commands.at,
             {
-                semantics.MESSAGING_SYSTEM: semantics.SYSTEM_LOCAL,
+                semantics.MESSAGING_SYSTEM: line.system,
                 semantics.MESSAGING_OPERATION_TYPE: semantics.SEND,
                 semantics.MESSAGING_OPERATION_NAME: semantics.SEND,
-                semantics.MESSAGING_DESTINATION_NAME: destination,
+                semantics.MESSAGING_DESTINATION_NAME: line.destination,
                 semantics.MESSAGING_MESSAGE_ID: call.child_id,
                 semantics.RUN_ID: call.child_id,
                 semantics.PARENT_RUN_ID: attempt.run_id,
