@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from longshore.coordinator import decoding, placements
+from longshore.coordinator import decoding, notices, placements
 from longshore.coordinator.bodies import Inputs, fill
 from longshore.coordinator.flights import Flights, Resends
 from longshore.coordinator.inbox import Batch, Inbox
@@ -194,6 +194,7 @@ class Rounds:
     async def _conclude(self, changes: Changes, batch: Batch | None, now: datetime) -> None:
         """Commit, then have it sent."""
         await self._commit(changes, now)
+        notices.tell(changes)
         self._inputs.keep(changes)
         fill(changes, self._inputs, self._store)
         if self._telemetry.enabled:
