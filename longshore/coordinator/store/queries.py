@@ -224,11 +224,18 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
     names = (
-        "run_id no parent_id routine version status attempt crashes cached created_at started_at finished_at worker_id"
+        "run_id no parent_id routine version status attempt crashes cached created_at queued_at started_at finished_at "
+        "worker_id"
     )
     fields = _fields(row)
     sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
-    return {**{name: fields[name] for name in names.split()}, **sizes}
+    times = {"queued_ms": _between(row, "created_at", "started_at"), "executing_ms": _between(row, "started_at", "finished_at")}
+    return {**{name: fields[name] for name in names.split()}, **times, **sizes}
+
+
+def _between(row: Mapping[str, Any], first: str, second: str) -> float | None:
+    """Milliseconds from one to the other, once both are there."""
+    return (row[second] - row[first]) / 1000 if row[first] and row[second] else None
 
 
 def _dead(row: Mapping[str, Any]) -> dict[str, Any]:
