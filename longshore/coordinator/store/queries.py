@@ -229,7 +229,10 @@ def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
     )
     fields = _fields(row)
     sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
-    times = {"queued_ms": _between(row, "created_at", "started_at"), "executing_ms": _between(row, "started_at", "finished_at")}
+    times = {
+        "queued_ms": _between(row, "created_at", "started_at"),
+        "executing_ms": _between(row, "started_at", "finished_at"),
+    }
     return {**{name: fields[name] for name in names.split()}, **times, **sizes}
 
 
