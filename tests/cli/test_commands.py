@@ -256,7 +256,7 @@ def test_help_answers_at_once(terminal: Terminal, words: tuple[str, ...]) -> Non
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return children.ru_utime + children.ru_stime
 
-    taken = []  # processor time, the best of some: the machine may be busy with something else
+    taken: list[float] = []  # processor time, the best of some: the machine may be busy with something else
     while len(taken) < 8 and min(taken, default=1.0) >= 0.5:
         before = used()
         assert terminal.run(*words).returncode == 0
