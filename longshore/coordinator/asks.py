@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +24,8 @@ from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.errors import LongshoreError
 from longshore.core.message import Answer, Ask
 from longshore.core.run import FINAL, Status
+
+_log = logging.getLogger("longshore.coordinator")
 
 LONGEST: Final = 1000
 _FINAL: Final = frozenset(status.value for status in FINAL)
@@ -52,6 +55,9 @@ def answer(ask: Ask, queries: Queries, memory: Memory) -> Answer:
         return Answer(ask_id=ask.ask_id, error={"rule": refused.rule, "text": str(refused)})
     except LongshoreError as error:
         return Answer(ask_id=ask.ask_id, error={"rule": "unavailable", "text": str(error)})
+    except Exception as error:  # noqa: BLE001 - no question, however odd, may end the coordinator
+        _log.exception("the question %s cannot be answered", ask.what)
+        return Answer(ask_id=ask.ask_id, error={"rule": "internal", "text": f"{type(error).__name__}: {error}"})
 
 
 def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:

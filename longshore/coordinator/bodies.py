@@ -5,14 +5,13 @@ Inputs of recent runs are kept, bounded by bytes, so that the hot path never rea
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
-from longshore.coordinator.store import Input, Page, Store
+from longshore.coordinator.store import Page, Store
 from longshore.core.changes import Changes
 from longshore.core.ids import RunId
-from longshore.core.message import CallRow, JournalPage, RunChanged, Start
+from longshore.core.message import CallRow, JournalPage, RunChanged, Start, Value
 from longshore.core.run import FINAL
 
 CACHE_BYTES: Final = 32 << 20
@@ -28,37 +27,36 @@ class Inputs:
     """Inputs of runs that have not been started yet, the oldest forgotten first."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._kept: OrderedDict[RunId, Input] = OrderedDict()
+        self._kept: dict[RunId, tuple[Value, list[str]]] = {}
         self._size = 0
         self._limit = limit
 
     def keep(self, changes: Changes) -> None:
         """Keep the inputs of a batch's new runs."""
+        kept, ended, size = self._kept, changes.ended, self._size
         for new in changes.inserted:
-            if new.run.id not in changes.ended:
-                found = Input(new.input, new.tags)
-                self._kept[new.run.id] = found
-                self._size += _weight(found)
-        while self._size > self._limit:
-            self._size -= _weight(self._kept.popitem(last=False)[1])
+            run_id, value = new.run.id, new.input
+            if run_id not in ended:
+                kept[run_id] = (value, new.tags)
+                size += ENTRY + (len(value) if type(value) is bytes else 0)
+        while size > self._limit:
+            value, _ = kept.pop(next(iter(kept)))
+            size -= ENTRY + (len(value) if type(value) is bytes else 0)
+        self._size = size
 
     def give(self, start: Start) -> bool:
         """Add the input to a Start and forget it: a run is seldom started twice. False: it is not here."""
         found = self._kept.pop(start.run_id, None)
         if found is None:
             return False
-        self._size -= _weight(found)
-        start.input, start.tags = found
+        start.input, start.tags = value, _ = found
+        self._size -= ENTRY + (len(value) if type(value) is bytes else 0)
         return True
 
     def clear(self) -> None:
         """Forget all."""
         self._kept.clear()
         self._size = 0
-
-
-def _weight(one: Input) -> int:
-    return ENTRY + (len(one.value) if isinstance(one.value, bytes) else 200)
 
 
 def fill(changes: Changes, inputs: Inputs, store: Store) -> None:

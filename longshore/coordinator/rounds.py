@@ -74,6 +74,8 @@ class Rounds:
         self._flights = Flights(sender, inbox.tell)
         self._batch_no = 0
         self._failed_ticks = 0
+        self._failing_since: datetime | None = None
+        self._pause = FIRST_PAUSE
         self._resends = Resends()
         self.bound = 0
         self.stopping = False
@@ -156,27 +158,29 @@ class Rounds:
 
     async def _persist(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
         """Decide and commit, again and again while the store does not answer. Raises Undecided."""
-        begun, pause = utcnow(), FIRST_PAUSE
         while True:
             try:
                 await self._round(inbound, batch)
                 return
             except StoreUnavailableError as error:
-                await self._endure(error, begun, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await self._endure(error)
 
-    async def _endure(self, error: StoreUnavailableError, begun: datetime, pause: float) -> None:
-        """Wait, then load again. Raises StoreUnavailableError when the patience is over."""
+    async def _endure(self, error: StoreUnavailableError) -> None:
+        """Wait, longer each time, and load again. Raises StoreUnavailableError when nothing could be written for too
+        long."""
+        if self._failing_since is None:
+            self._failing_since, self._pause = utcnow(), FIRST_PAUSE
         _log.error("nothing is taken: %s", error)
         while True:
-            if utcnow() - begun > self._patience:
-                text = f"the ledger's store has not answered for {self._patience.total_seconds():g} s: {error}"
+            if utcnow() - self._failing_since > self._patience:
+                text = f"nothing could be written for {self._patience.total_seconds():g} s: {error}"
                 raise StoreUnavailableError(text) from error
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
             try:
                 await self._reload()
             except StoreUnavailableError as again:
-                error, pause = again, min(pause * 2, LONGEST_PAUSE)
+                error = again
             else:
                 return
 
@@ -213,11 +217,11 @@ class Rounds:
         except StoreConflict as error:
             raise Undecided from error
         self._batch_no = number
+        self._failing_since = None
         self.written_at = now
 
     async def _tick(self) -> None:
         now = utcnow()
-        begun = now
         try:
             facts = self._store.reader.read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)
@@ -226,14 +230,14 @@ class Rounds:
             self._resends.ticked(self._flights)
             self._failed_ticks = 0
         except StoreUnavailableError as error:
-            await self._endure(error, begun, FIRST_PAUSE)
+            await self._endure(error)
         except Undecided as error:
             self._failed_ticks += 1
             _log.error("a tick failed, the ledger is loaded again", exc_info=error.__cause__)
             if self._failed_ticks >= TICKS_FAILED:
                 text = f"the ledger's tick failed {TICKS_FAILED} times in a row: {error.__cause__}"
                 raise LongshoreError(text) from error
-            await self._reload()
+            await self._reload_patiently()
             self.tick_at = now + OWNER_EVERY
 
     def _decide_tick(self, facts: Facts, now: datetime) -> Changes:
@@ -266,7 +270,7 @@ class Rounds:
         try:
             await self._reload()
         except StoreUnavailableError as error:
-            await self._endure(error, utcnow(), FIRST_PAUSE)
+            await self._endure(error)
 
 
 def _parts(inbound: Inbound) -> list[Inbound]:

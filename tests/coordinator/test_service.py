@@ -364,3 +364,18 @@ async def _get(url: str) -> tuple[int, Any]:
                 return error.code, json.load(error)
 
     return await asyncio.to_thread(get)
+
+
+async def test_what_the_broker_gave_up_lands_among_the_dead_letters(site: Site) -> None:
+    caller = await site.caller()
+    first = await site.bus("somebody")
+    refusing: list[Any] = []
+    consumer = await first.consume_queue(site.names.commands, refusing.append, prefetch=10)
+    await caller.send_meanwhile([new_run_id()])
+    (message,) = await eventually(lambda: refusing, within=WITHIN)
+    consumer.reject(message)
+    await consumer.close()
+    await site.coordinator()
+    await site.rows_of("dead_letter", 1)
+    (letter,) = await caller.data("dead")
+    assert letter["source"] == "broker"
