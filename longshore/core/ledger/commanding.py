@@ -41,15 +41,16 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
             _close(state, round_, run, flow, address, row.child_id if row else children.get(address, RunId("")))
     if report.upto_seq is None:
         session.starting.add(run.id)
+        round_.touched.add(session.id)
         touch(round_, run)
         return
     flow.processed_seq = max(flow.processed_seq, report.upto_seq)
     session.starting.discard(run.id)
+    round_.touched.add(session.id)
     if session.reserved == run.id:
         session.reserved = RunId("")  # it executes nothing while it waits
     if run.status is Status.EXECUTING:
         move(round_, run, Status.HANGING, _what_it_waits_for(flow), worker=session.worker_id)
-        round_.touched.add(session.id)
     else:
         touch(round_, run)
     delivering.fire_timers(state, round_, run)
