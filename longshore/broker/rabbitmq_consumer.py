@@ -148,18 +148,21 @@ class RabbitConsumer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._words:
-                    tag, acknowledge = self._words.popleft()
-                    if acknowledge:
-                        await channel.basic_ack(tag, multiple=True, wait=False)
-                    else:
-                        await channel.basic_reject(tag, requeue=False, wait=False)
+                await self._write_all(channel)
                 self._idle.set()
         except FAULTS:
             pass  # the channel is gone, and with it every tag
         except asyncio.CancelledError:
             if canceled_from_outside():
                 raise
+
+    async def _write_all(self, channel: AbstractChannel) -> None:
+        while self._words:
+            tag, acknowledge = self._words.popleft()
+            if acknowledge:
+                await channel.basic_ack(tag, multiple=True, wait=False)
+            else:
+                await channel.basic_reject(tag, requeue=False, wait=False)
 
 
 def incoming(message: DeliveredMessage, lane: int) -> Incoming:

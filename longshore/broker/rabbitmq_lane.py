@@ -13,7 +13,15 @@ from typing import Final
 
 from aiormq.abc import AbstractChannel, AbstractConnection
 
-from longshore.broker.rabbitmq_link import FAULTS, Link, canceled_from_outside, end_of, jittered, told
+from longshore.broker.rabbitmq_link import (
+    FAULTS,
+    Link,
+    canceled_from_outside,
+    end_of,
+    heed_cancellation,
+    jittered,
+    told,
+)
 
 GIVE_UP_AFTER: Final = 10
 """Failed rebuilds in a row, the connection being up."""
@@ -43,6 +51,7 @@ async def keep(lane: Lane, link: Link) -> None:
     while True:
         connection = await link.up()
         built, reason = await _one_life(lane, connection)
+        heed_cancellation()
         lane.on_lost(reason)
         failures = 0 if built or connection.is_closed else failures + 1
         if failures == GIVE_UP_AFTER:
@@ -59,6 +68,7 @@ async def _one_life(lane: Lane, connection: AbstractConnection) -> tuple[bool, s
             channel = await lane.open(connection)
             ended = _end(channel)
             await lane.furnish(channel)
+        heed_cancellation()
         built = True
         return built, await ended
     except FAULTS as error:

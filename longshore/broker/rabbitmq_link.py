@@ -72,6 +72,7 @@ class Link:
         try:
             while True:
                 self._down(await self._live())
+                heed_cancellation()
                 await asyncio.sleep(jittered(RECONNECT_EVERY))
         finally:
             self._down("the bus is closed")
@@ -84,6 +85,7 @@ class Link:
                 connection = await self._connect()
                 if self._prepare is not None:
                     await self._prepare(connection)
+            heed_cancellation()
         except (AuthenticationError, ProbableAuthenticationError) as error:
             self.trouble = told(error)
             self.refused.set()
@@ -191,6 +193,16 @@ def canceled_from_outside() -> bool:
     """Whether this task itself was canceled: aiormq raises CancelledError for channels that end, too."""
     current = asyncio.current_task()
     return current is not None and current.cancelling() > 0
+
+
+def heed_cancellation() -> None:
+    """Raise CancelledError if this task was canceled, also when the library has swallowed it.
+
+    aiormq raises the connection's own failure instead when both come at once, and 3.11's `wait_for` may return a
+    result; a loop that only waits for CancelledError would then go on for ever.
+    """
+    if canceled_from_outside():
+        raise asyncio.CancelledError
 
 
 def _is_blocked(connection: AbstractConnection) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import deque
 from itertools import count
 from typing import Any, Final
 
@@ -68,7 +67,7 @@ class Publisher:
     def __init__(self, user: str) -> None:
         self.channel: Channel | None = None
         self._user = user
-        self._groups: deque[list[Pending]] = deque()
+        self._unwritten: list[Pending] = []
         self._wake = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
         self._numbers = count(1)
@@ -88,7 +87,7 @@ class Publisher:
     def lost(self, reason: str) -> None:
         """The channel is gone: everything under way on it has failed."""
         self.channel = None
-        self._groups.clear()
+        self._unwritten.clear()
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.cancel()
@@ -103,7 +102,7 @@ class Publisher:
 
     def send(self, group: list[Pending]) -> None:
         """Have these messages written, in this order."""
-        self._groups.append(group)
+        self._unwritten += group
         self._wake.set()
 
     def settle(self, pending: Pending, message_id: str, outcome: Sent) -> None:
@@ -117,8 +116,9 @@ class Publisher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._groups:
-                for payload in self._payloads(channel, self._groups.popleft()):
+            while self._unwritten:
+                group, self._unwritten = self._unwritten, []
+                for payload in self._payloads(channel, group):
                     await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
             if len(channel.confirmations) > _LEFT_BEHIND:
                 await close(channel)

@@ -157,6 +157,13 @@ async def test_a_wrong_password_is_told_at_once(url: str, names: Names) -> None:
     assert time.monotonic() - started < 10
 
 
+async def test_refused_openings_always_end(url: str, names: Names) -> None:
+    wrong = url.replace("guest:guest", "guest:wrong")
+    for _ in range(20):  # a cancellation and a refusal at one moment: the library then swallows the cancellation
+        with pytest.raises(BrokerUnavailableError):
+            await asyncio.wait_for(RabbitBus(wrong, names).open(timeout=10), 30)
+
+
 async def test_a_bus_that_could_not_be_opened_can_be_opened_later(url: str, names: Names, proxy: Proxy) -> None:
     bus = RabbitBus(proxy.url(url), names)
     proxy.refuse()
