@@ -22,14 +22,14 @@ FILE_BYTES: Final = 64 * 1024
 """Less than the ledger's files have, more than a log."""
 
 
-@pytest.fixture
-def new_fleet(rabbit_node: RabbitNode, tmp_path: Path) -> Iterator[NewFleet]:
-    """Makes fleets: `new_fleet(lease="6s", ...)`."""
+@pytest.fixture(params=["on", pytest.param("off", marks=pytest.mark.soak)], ids=["events", "reconciler_alone"])
+def new_fleet(request: pytest.FixtureRequest, rabbit_node: RabbitNode, tmp_path: Path) -> Iterator[NewFleet]:
+    """Makes fleets: `new_fleet(lease="6s", ...)`. In the soak each test is done by the reconciler alone, too."""
     made: list[Fleet] = []
 
     def make(**settings: str) -> Fleet:
         folder = tmp_path / f"fleet-{len(made)}"
-        given = {"broker_url": rabbit_node.vhost()} | settings
+        given = {"broker_url": rabbit_node.vhost(), "event_path": request.param} | settings
         made.append(Fleet(folder, modules=["tests.chaos.routines"], rabbit=rabbit_node, **given))
         return made[-1]
 

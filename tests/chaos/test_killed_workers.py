@@ -94,7 +94,7 @@ async def test_a_frozen_worker_that_comes_back_is_fenced_and_its_charge_taken_ba
     async with fleet.client() as client:
         calls = [(note, thread_note, apart)[value % 3](folder, value, 3.0) for value in range(6)]
         short = await start_crowd(client, fleet, calls, [2 * value for value in range(6)])
-        long = await start_crowd(client, fleet, [note(folder, 7, 12.0)], [14])
+        long = await start_crowd(client, fleet, [note(folder, 7, 8.0)], [14])
         await short.reach(7)
         frozen.freeze()
         other = fleet.start_workers(processes=1)
