@@ -14,7 +14,7 @@ from tests.cli.conftest import ROOT, Terminal, end
 
 SCRIPT = """
 import asyncio, json, time
-from longshore import ArgumentError, Client, Rejected, RunCanceled
+from longshore import ArgumentError, Client, Rejected, RunCanceled, RunFailed
 from routines import add, carries, catches, deep, echo, patient, sleeps, total, traced
 
 async def main():
@@ -30,8 +30,9 @@ async def main():
         told["keyed"] = len({run.id for run in keyed})
         try:
             await client.run("add", args=["many"], timeout=20)
-        except ArgumentError as error:
-            told["misfit"] = str(error)
+        except RunFailed as error:
+            assert isinstance(error.__cause__, ArgumentError)
+            told["misfit"] = str(error.__cause__)
         try:
             await client.trigger("1 + 1")
         except Rejected as error:

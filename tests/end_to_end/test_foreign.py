@@ -68,6 +68,27 @@ async def test_the_same_message_id_again_is_the_same_run(house: House, client: C
     assert len(await client.runs(tag=tag)) == 2
 
 
+async def test_a_second_sender_of_a_run_under_way_gets_the_outcome_too(
+    house: House, client: Client, tmp_path: Path
+) -> None:
+    """As JSON and with its own correlation id, although the run was triggered by the first."""
+    tag = secrets.token_hex(4)
+    once = message("hold", str(tmp_path), "both", message_id=secrets.token_hex(8))
+    after = message("echo", 1, options={"tags": [tag]}, reply=False)
+    first = asyncio.create_task(run_foreign(house, [{**once, "correlation_id": "first"}], answers=1))
+    await eventually((tmp_path / "both.begun").exists, within=15)
+    second = asyncio.create_task(run_foreign(house, [{**once, "correlation_id": "second"}, after], answers=1))
+
+    async def taken() -> bool:  # what was sent after it has been taken, and so has it
+        return bool(await client.runs(tag=tag))
+
+    await eventually(taken, within=15)
+    (tmp_path / "go").touch()
+    answers = [*await first, *await second]
+    assert [one["correlation_id"] for one in answers] == ["first", "second"]
+    assert answers[0]["body"] == answers[1]["body"] and answers[0]["body"]["result"] == "both"
+
+
 async def test_without_a_reply_key_nothing_comes_back_and_the_run_runs(house: House, client: Client) -> None:
     tag = secrets.token_hex(4)
     await run_foreign(house, [message("echo", 1, options={"tags": [tag]}, reply=False)], answers=0)

@@ -127,13 +127,11 @@ async def test_a_subroutines_exception_reaches_the_workflow_as_its_own_class(cli
 async def test_an_exception_nobody_catches_passes_through_the_workflow_to_the_caller(
     house: House, client: Client
 ) -> None:
-    with pytest.raises(routines.Odd) as own:
-        await client.run(passes_on(5), timeout=10)
-    assert own.value.number == 5
     run = await client.trigger(passes_on(7))
     with pytest.raises(RunFailed) as failed:
         await run.result(timeout=10)
     assert failed.value.run_id == run.id and isinstance(failed.value.__cause__, routines.Odd)
+    assert failed.value.__cause__.number == 7
     error = (await run.info())["error"]
     assert error["type"].endswith("Odd") and "raise Odd(number)" in error["traceback"]
     assert [row["status"] for row in await run.tree()] == ["FAILED", "FAILED"]
