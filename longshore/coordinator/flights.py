@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -11,6 +12,8 @@ from typing import Final
 from longshore.coordinator.inbox import Batch
 from longshore.coordinator.sender import Letter, Sender
 from longshore.core.changes import Internal
+
+_log = logging.getLogger("longshore.coordinator")
 
 UNDER_WAY: Final = 4
 """Batches at once; with more the confirms would not come sooner."""
@@ -52,13 +55,20 @@ class Flights:
                 break
             flying.popleft()
             if flight is not None and not flight.cancelled():
-                for news in flight.result():
-                    self._tell(news)
+                self._hear(flight)
             if batch is not None:
                 batch.done()
             self.published = max(self.published, number)
             self.landed += 1
         self._landed.set()
+
+    def _hear(self, flight: asyncio.Task[list[Internal]]) -> None:
+        error = flight.exception()
+        if error is not None:  # what was not sent is put right by handshakes and by who asks again
+            _log.error("a batch could not be sent", exc_info=error)
+            return
+        for news in flight.result():
+            self._tell(news)
 
     async def emptied(self) -> None:
         """Wait until nothing is under way."""

@@ -122,6 +122,8 @@ class Rounds:
             if not inbox.wake.is_set() and not self.stopping:
                 await self._rest()
         await self._flights.emptied()
+        with contextlib.suppress(StoreUnavailableError):
+            await self._write(Changes(), utcnow())  # what was published: nothing goes twice after an orderly stop
 
     async def _rest(self) -> None:
         """Until something comes, or the next tick is due."""
@@ -210,6 +212,9 @@ class Rounds:
         due = self.written_at is None or now - self.written_at >= OWNER_EVERY
         if not due and not changes.is_durable():
             return
+        await self._write(changes, now)
+
+    async def _write(self, changes: Changes, now: datetime) -> None:
         number, published = self._batch_no + 1, self._resends.published(self._flights)
         loop = asyncio.get_running_loop()
         try:

@@ -379,3 +379,15 @@ async def test_what_the_broker_gave_up_lands_among_the_dead_letters(site: Site) 
     await site.rows_of("dead_letter", 1)
     (letter,) = await caller.data("dead")
     assert letter["source"] == "broker"
+
+
+async def test_an_orderly_stop_leaves_nothing_to_be_sent_again(site: Site) -> None:
+    running = await site.coordinator()
+    worker, caller = await site.worker(), await site.caller()
+    await worker.join(task())
+    run_id = await caller.trigger()
+    await worker.finish(await worker.start(run_id))
+    await caller.outcome(run_id)
+    await stop(running)
+    assert site.rows("SELECT COUNT(*) FROM unsent") == [(0,)]
+    assert site.rows("SELECT batch_no - published_batch FROM owner") == [(1,)]
