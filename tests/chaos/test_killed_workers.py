@@ -55,8 +55,9 @@ async def test_killed_worker_processes_in_the_middle_of_a_thousand_runs_cost_no_
         assert taken and queued < 2 and placed < 6
 
 
-async def test_the_reconciler_alone_brings_a_thousand_runs_through_the_loss_of_a_worker(fleet: Fleet) -> None:
-    fleet.start_coordinator(LONGSHORE_EVENT_PATH="off")
+async def test_the_reconciler_alone_brings_a_thousand_runs_through_the_loss_of_a_worker(new_fleet: NewFleet) -> None:
+    fleet = new_fleet(event_path="off")
+    fleet.start_coordinator()
     crew = fleet.start_workers(processes=2)
     async with fleet.client() as client:
         crowd = await a_thousand(client, fleet, seconds=0.01)
@@ -92,9 +93,9 @@ async def test_a_frozen_worker_that_comes_back_is_fenced_and_its_charge_taken_ba
     frozen = fleet.start_workers(processes=1)
     folder = str(fleet.folder)
     async with fleet.client() as client:
-        calls = [(note, thread_note, apart)[value % 3](folder, value, 3.0) for value in range(6)]
+        calls = [(note, thread_note, apart)[value % 3](folder, value, 5.0) for value in range(6)]
         short = await start_crowd(client, fleet, calls, [2 * value for value in range(6)])
-        long = await start_crowd(client, fleet, [note(folder, 7, 8.0)], [14])
+        long = await start_crowd(client, fleet, [note(folder, 7, 9.0)], [14])
         await short.reach(7)
         frozen.freeze()
         other = fleet.start_workers(processes=1)

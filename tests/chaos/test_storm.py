@@ -75,12 +75,12 @@ class Storm:
         self.coordinator = self.fleet.start_coordinator(ready=False)
 
     async def freeze_child(self) -> None:
-        """One worker process stands still, within its lease or past it."""
+        """One worker process stands still: within its lease, past it, or until the broker has cut it off."""
         children = self.chance.choice(self.crews).children()
         if children:
             pid = self.chance.choice(children)
             os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(self.chance.uniform(0.5, 12.0))  # how long it stands still
+            await asyncio.sleep(self.chance.choice((1.0, 6.0, 12.0, 25.0)))  # how long it stands still
             os.kill(pid, signal.SIGCONT)
 
     async def restart_broker(self) -> None:
