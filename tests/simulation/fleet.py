@@ -50,6 +50,7 @@ class Faults:
     drop: float = 0.005
     double: float = 0.02
     cancel: float = 0.005
+    drain: float = 0.003
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Fleet:
         """Let it run with faults, then without, until every run has ended."""
         for step in range(steps):
             if step == quiet_after:
-                self.faults = Faults(0, 0, 0, 0, 0, 0, 0, 0)
+                self.faults = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
             self.step()
             if step > quiet_after and self.is_over():
                 return
@@ -147,6 +148,9 @@ class Fleet:
                 self._kill(link)
             elif self.random.random() < self.faults.freeze:
                 link.worker.frozen_until = self.time + self.random.choice([5.0, 45.0])
+            elif self.random.random() < self.faults.drain and not link.worker.draining:
+                link.worker.draining = True
+                self._hire()
         if self.triggered and self.random.random() < self.faults.cancel:
             self.commands.append(Cancel(self.random.choice(self.triggered), "chance"))
 
@@ -326,6 +330,7 @@ def check_histories(fleet: Fleet) -> None:
         assert all(a.to_status == b.from_status for a, b in pairwise(valid)), run_id
         assert all(a.epoch <= b.epoch and a.attempt <= b.attempt for a, b in pairwise(rows)), run_id
         assert book.runs[run_id].attempt <= 3
+    assert fleet.world.ledger.counts.get("parent_unknown", 0) == 0
     for run in book.runs.values():
         if run.status == "COMPLETED" and run.routine == "act":
             assert book.results[run.id] == f"result of {run.id} under {run.epoch}".encode(), "a late report counted"

@@ -33,15 +33,16 @@ from longshore.core.message import (
     Report,
     Start,
     Started,
+    Suspended,
     Timer,
 )
-from longshore.core.outbox import Outbox
+from longshore.core.outbox import Outbox, held_digest
 
 BOOM = Failure(type="builtins.ValueError", message="boom")
 OFFERS = [
     Offer(routine="work", version="1.0.0", kind="task", cache=True),
     Offer(routine="act", version="1.0.0", kind="action"),
-    Offer(routine="flow", version="1.0.0", kind="workflow", max_attempts=1),
+    Offer(routine="flow", version="1.0.0", kind="workflow", max_attempts=2),
 ]
 
 
@@ -79,6 +80,7 @@ class Execution:
     round: int = -1
     waiting: set[Address] = field(default_factory=set)
     replaying: bool = False
+    fails_at: int = 0  # its first attempt fails when it has been told this many facts; 0: it does not
 
 
 class SimWorker:
@@ -97,6 +99,7 @@ class SimWorker:
         self.reports: list[Report] = []
         self.effects: list[RunId] = []  # bodies that ran to their end here
         self.frozen_until = -1.0
+        self.draining = False
 
     # --------------------------------------------------------------------------------------------------- the link
 
@@ -118,11 +121,14 @@ class SimWorker:
 
     def beat(self) -> Beat:
         """I live."""
-        return Beat(directive=self.outbox.directives)
+        held = 0 if self.outbox.kept else held_digest((run_id, e.start.epoch) for run_id, e in self.held.items())
+        return Beat(directive=self.outbox.directives, held=held, draining=self.draining)
 
     def _hello(self) -> Hello:
         held = [Held(run_id, execution.start.epoch) for run_id, execution in self.held.items()]
-        return Hello(worker_id=WorkerId(self.name), pool="default", slots=self.slots, offers=OFFERS, held=held)
+        hello = Hello(worker_id=WorkerId(self.name), pool="default", slots=self.slots, offers=OFFERS, held=held)
+        hello.draining = self.draining
+        return hello
 
     def receive(self, directives: list[Directive], number: int, term: int, taken: int, now: float) -> None:
         """A body from the coordinator."""
@@ -163,6 +169,7 @@ class SimWorker:
         execution = self.held[start.run_id] = Execution(start, depth, lasts)
         if start.routine == "flow":
             execution.script = Script.of(start.run_id, 2 if start.parent_id else 0)
+            execution.fails_at = random.Random(f"{start.run_id}/fails").choice([0, 0, 0, 1, 2])
             execution.replaying = start.processed_seq >= 0 or start.last_seq > 0
             if execution.replaying:
                 self.reports.append(Fetch(run_id=start.run_id, epoch=start.epoch, after=-1))
@@ -186,6 +193,14 @@ class SimWorker:
                 self._end(execution, Released(execution.start.run_id, execution.start.epoch))
         for execution in [e for e in self.held.values() if e.script is not None and e.start.run_id not in self.ended]:
             self._pump(execution, now)
+            waits = execution.start.run_id not in self.ended and execution.seq >= 0 and not execution.replaying
+            if waits and self.random.random() < (0.3 if self.draining else 0.005):
+                self._end(execution, Suspended(execution.start.run_id, execution.start.epoch, execution.seq))
+        if self.draining:
+            for execution in running:
+                if execution.start.run_id not in self.ended and self.random.random() < 0.1:
+                    began = execution.began
+                    self._end(execution, Released(execution.start.run_id, execution.start.epoch, lost=began))
 
     def _finish_task(self, execution: Execution, now: datetime) -> None:
         start = execution.start
@@ -221,6 +236,11 @@ class SimWorker:
             self._enter_round(execution, commands, start.started_at or now, 0)
         while (delivery := execution.buffer.pop(execution.seq + 1, None)) is not None:
             execution.seq, moved = delivery.seq, True
+            if start.attempt == 1 and execution.fails_at == execution.seq:
+                self._end(
+                    execution, Finished(start.run_id, start.epoch, "failed", now, error=BOOM, upto_seq=execution.seq)
+                )
+                return
             if delivery.kind == "cancel":
                 self._end(execution, Finished(start.run_id, start.epoch, "canceled", now, upto_seq=execution.seq))
                 return

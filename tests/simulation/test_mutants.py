@@ -122,7 +122,7 @@ def away_for_a_minute(fleet: Fleet) -> None:
 
 def test_who_does_not_listen_counts_no_silence() -> None:
     fleet = Fleet(1)
-    fleet.faults = type(fleet.faults)(0, 0, 0, 0, 0, 0, 0, 0)
+    fleet.faults = type(fleet.faults)(0, 0, 0, 0, 0, 0, 0, 0, 0)
     away_for_a_minute(fleet)
     assert fleet.world.ledger.counts.get("sessions_lost", 0) == 0
 
@@ -140,7 +140,7 @@ def judge_silence_by_the_clock(patch: pytest.MonkeyPatch) -> None:
 def test_the_simulation_sees_silence_judged_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     judge_silence_by_the_clock(monkeypatch)
     fleet = Fleet(1)
-    fleet.faults = type(fleet.faults)(0, 0, 0, 0, 0, 0, 0, 0)
+    fleet.faults = type(fleet.faults)(0, 0, 0, 0, 0, 0, 0, 0, 0)
     batches: list[object] = []
     take = fleet._take
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from longshore.core.changes import CacheHit
+from longshore.core.ledger.recording import touch
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Offer, Value
 from longshore.core.run import Run, Status
@@ -23,12 +24,13 @@ def is_cacheable(run: Run, offer: Offer) -> bool:
     return offer.cache and not offer.version.endswith("-dev")
 
 
-def may_lead(state: State, run: Run) -> bool:
+def may_lead(state: State, round_: Round, run: Run) -> bool:
     """Whether the run may be placed. If an equal one is being computed it is parked beside it, and keeps its place."""
     offer = state.offer_of(run)
     if offer is not None and not is_cacheable(run, offer):
         forget(state, run)
         run.cache_key = ""
+        touch(round_, run)
         return True
     if run.cache_key not in state.filling and state.same_key.get(run.cache_key, run.id) == run.id:
         return True

@@ -23,7 +23,7 @@ def deliver_outcome(state: State, round_: Round, run: Run, result: Value | None,
     """Tell a run's parent how it ended."""
     parent = live(state, round_, run.parent_id)
     if parent is None:
-        if ended(round_, run.parent_id) is None:
+        if run.parent_id not in round_.cascading and ended(round_, run.parent_id) is None:
             state.count("parent_unknown")  # nobody asked for its row: must never be
         return
     if parent.flow is None or parent.flow.generation != run.parent_generation:

@@ -63,7 +63,7 @@ def _drain_lane(
             return placed, False
         if placed == room or lane.heap[0][0] > limit:
             return placed, True
-        if run.status is Status.QUEUED and run.cache_key and not caching.may_lead(state, run):
+        if run.status is Status.QUEUED and run.cache_key and not caching.may_lead(state, round_, run):
             heapq.heappop(lane.heap)
             continue
         session = choose(state, run, candidates)

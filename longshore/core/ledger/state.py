@@ -251,13 +251,14 @@ class State:
 class Round:
     """One batch being decided: its time, its chance, its facts, and what it changes."""
 
-    __slots__ = ("changes", "deliveries", "facts", "fresh", "now", "put_away", "random", "room", "touched")
+    __slots__ = ("cascading", "changes", "deliveries", "facts", "fresh", "now", "put_away", "random", "room", "touched")
 
     def __init__(self, now: datetime, facts: Facts, entropy: Callable[[int], bytes], room: int) -> None:
         self.now = now
         self.facts = facts
         self.random = entropy
         self.changes = Changes()
+        self.cascading: set[RunId] = set()  # runs that have ended, or begin anew, whose children are being canceled
         self.fresh: set[RunId] = set()  # inserted in this round: no update beside
         self.deliveries: dict[RunId, list[Delivery]] = {}
         self.touched: set[SessionId] = set()  # sessions whose status is to be looked at

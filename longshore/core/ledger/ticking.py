@@ -166,6 +166,7 @@ def _move_cursors(state: State, round_: Round) -> None:
         if round_.room <= 0:
             return
         round_.room -= len(cursor.children)
+        round_.cascading.add(cursor.run_id)
         canceling.cancel_children(state, round_, cursor.children, cursor.reason)
         if cursor.last:
             round_.changes.cursors_done.append(cursor.id)
