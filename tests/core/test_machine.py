@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -170,7 +171,7 @@ class Throwing(RuleBasedStateMachine):
         ]
         timers = [Timer(Address(f"2:{number}"), "d", due, asked_seq=seq)]
         old = sorted(self.world.book.calls.get((run_id, 0), {}))[:2]
-        return {
+        reports: dict[str, Callable[[], Any]] = {
             "started": lambda: Started(run_id, epoch, now),
             "commands": lambda: Commands(run_id, epoch, now, seq, calls, timers, old),
             "more": lambda: Commands(run_id, epoch, now, None, calls[:1]),
@@ -180,7 +181,8 @@ class Throwing(RuleBasedStateMachine):
             "reason": lambda: Released(run_id, epoch, "no such routine"),
             "lost": lambda: Released(run_id, epoch, lost=True),
             "fetch": lambda: Fetch(run_id, epoch),
-        }[what]()
+        }
+        return reports[what]()
 
     def _send(self, session: SessionId, *reports: Any) -> None:
         known = self.state.sessions.get(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -367,7 +368,7 @@ def test_an_equal_run_that_never_came_to_the_head_completes_too() -> None:
 
 
 @pytest.mark.parametrize("options", [{"delay_ms": 5000}, {"routine": "t@2.0.0"}], ids=str)
-def test_what_is_queued_later_looks_whether_an_equal_result_has_become_available(options: dict[str, object]) -> None:
+def test_what_is_queued_later_looks_whether_an_equal_result_has_become_available(options: dict[str, Any]) -> None:
     world = World()
     worker = world.join(offers=[CACHED])
     late = world.trigger(str(options.pop("routine", "t")), cache_key="k", **options)

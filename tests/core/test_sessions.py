@@ -22,6 +22,7 @@ from longshore.core.message import (
     Ping,
     Progress,
     Released,
+    Report,
     RunChanged,
     Start,
     Started,
@@ -34,7 +35,7 @@ from tests.simulation.world import CLIENT, World, task, workflow
 
 
 def status_of(world: World, worker: SessionId) -> str:
-    return next(row["status"] for row in world.ledger.workers() if f"session-{row['worker_id']}" == worker)
+    return next(str(row["status"]) for row in world.ledger.workers() if f"session-{row['worker_id']}" == worker)
 
 
 def hellos_asked(world: World, worker: SessionId) -> int:
@@ -138,7 +139,7 @@ def test_a_beat_after_a_return_asks_for_hello_but_only_hello_ends_the_doubt() ->
     assert scene.status is S.EXECUTING
     world.say(scene.worker, Beat())
     world.marks()
-    assert scene.status is S.QUEUED
+    assert scene.world.status(scene.run_id) is S.QUEUED
 
 
 def test_a_session_that_was_lost_and_speaks_is_asked_for_hello_and_its_charge_is_taken_back() -> None:
@@ -194,7 +195,7 @@ def test_a_stranger_is_asked_for_hello_and_nothing_of_it_is_taken() -> None:
 def test_the_word_of_a_supervisor_is_taken_once() -> None:
     scene = stage(S.EXECUTING)
     for _ in range(2):
-        died = [ChildDied(scene.worker), ChildDied(SessionId("no")), Beat()]
+        died: list[Report] = [ChildDied(scene.worker), ChildDied(SessionId("no")), Beat()]
         scene.world.take(Inbound(died, SessionId("supervisor")))
     assert scene.world.ledger.counts["sessions_lost"] == 1
     scene.world.take(Inbound([], SessionId("supervisor")))
