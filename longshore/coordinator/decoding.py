@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -30,8 +31,23 @@ REPLY_KEY: Final = re.compile(r"[A-Za-z0-9._:@+=~-]{1,200}", re.ASCII)
 """What a reply may be addressed to: a key on the replies exchange, never a path or an address."""
 
 
+class Cut(bytes):
+    """The beginning of a body that is too large to be read; `size` is that of the whole."""
+
+    size: int
+
+
+def cut(message: Incoming) -> Incoming:
+    """The message with the beginning of its body only: many that are too large would fill the memory."""
+    body = Cut(message.body[:KEPT])
+    body.size = len(message.body)
+    return replace(message, body=body)
+
+
 def commands(message: Incoming) -> tuple[Inbound, list[Ask]]:
     """The commands of a body for the ledger, and the questions in it that are answered from the store."""
+    if isinstance(message.body, Cut):
+        return internal(_too_large(message, COMMANDS, message.body)), []
     try:
         found = unpack_commands(message.body, message.content_type)
     except DecodeError as error:
@@ -50,6 +66,8 @@ def commands(message: Incoming) -> tuple[Inbound, list[Ask]]:
 
 def reports(message: Incoming) -> Inbound:
     """The reports of a body, or our own Mark."""
+    if isinstance(message.body, Cut):
+        return internal(_too_large(message, REPORTS, message.body))
     try:
         found: Sequence[Any] = unpack_reports(message.body)
     except DecodeError as error:
@@ -102,8 +120,12 @@ def poison(inbound: Inbound, error: BaseException, traceback: str) -> Unreadable
     )
 
 
+def _too_large(message: Incoming, source: str, body: Cut) -> Unreadable:
+    return _unreadable(message, source, f"a body of {body.size} bytes is over the limit of {MAX_BODY}")
+
+
 def _unreadable(message: Incoming, source: str, reason: str) -> Unreadable:
-    size = len(message.body)
+    size = message.body.size if isinstance(message.body, Cut) else len(message.body)
     kept = {"content_type": message.content_type, "message_id": message.message_id, "user_id": message.user_id}
     return Unreadable(
         source=source,

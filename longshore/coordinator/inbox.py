@@ -11,7 +11,7 @@ from typing import Final
 from longshore.broker.bus import Consumer, Incoming
 from longshore.coordinator import decoding
 from longshore.core.changes import Inbound, Internal
-from longshore.core.message import Ask
+from longshore.core.message import MAX_BODY, Ask
 
 MESSAGES: Final = 2000
 """About so many messages of each kind are taken at once: the batch grows while the one before is under way."""
@@ -42,7 +42,7 @@ class Tray:
 
     def put(self, message: Incoming) -> None:
         """The consumer's callback."""
-        self._waiting.append(message)
+        self._waiting.append(decoding.cut(message) if len(message.body) > MAX_BODY else message)
         self._wake.set()
 
     def __bool__(self) -> bool:
