@@ -29,6 +29,7 @@ class Fleet:
     environment: dict[str, str]
     coordinator: subprocess.Popen[bytes]
     worker: subprocess.Popen[bytes]
+    broker_pid: int = 0
 
     def worker_processes(self) -> list[int]:
         """The supervisor and its children."""
@@ -60,7 +61,7 @@ def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "") -> Itera
                 processes.append(  # noqa: PERF401 - those already started must be known when the next one fails
                     subprocess.Popen([*command, *words], cwd=folder, env=environment, stdout=log, stderr=log)
                 )
-            yield Fleet(broker_url, folder, environment, *processes)
+            yield Fleet(broker_url, folder, environment, *processes, broker_pid=beam(node))
         finally:
             for process in reversed(processes):
                 process.send_signal(signal.SIGTERM)
@@ -73,6 +74,18 @@ def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "") -> Itera
             log.close()
             if os.environ.get("LONGSHORE_BENCH_LOG"):
                 print((folder / "log").read_text(errors="replace")[-8000:], file=sys.stderr)
+
+
+def beam(node: RabbitNode) -> int:
+    """The process of the broker's virtual machine; 0 if it cannot be told."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"beam.smp" in words and str(node.folder).encode() in words:
+            return int(folder.name)
+    return 0
 
 
 def children(pid: int) -> list[int]:

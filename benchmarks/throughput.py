@@ -40,13 +40,25 @@ async def fan_out(fleet: Fleet, routine: Any, count: int, first: int = 0) -> flo
     """Runs per second from the first call to the last result, every result compared."""
     async with client_of(fleet) as client:
         await client.run(routine(-1 - first, TEXT))
-        begun = time.perf_counter()
         numbers = range(first, first + count)
+        used, begun = cpu_used(fleet), time.perf_counter()
         results = await asyncio.gather(*(client.run(routine(number, TEXT)) for number in numbers))
         took = time.perf_counter() - begun
+    costs = {name: (now - used[name]) / count * 1e6 for name, now in cpu_used(fleet).items()}
+    note("  processor time per run: " + ", ".join(f"{name} {cost:.0f} us" for name, cost in costs.items()))
     if results != list(numbers):
         raise AssertionError("a result is wrong or out of place")
     return count / took
+
+
+def cpu_used(fleet: Fleet) -> dict[str, float]:
+    """Processor seconds used so far, by part."""
+    return {
+        "client": time.process_time(),
+        "coordinator": cpu_seconds(fleet.coordinator.pid),
+        "worker": sum(map(cpu_seconds, fleet.worker_processes())),
+        "broker": cpu_seconds(fleet.broker_pid) if fleet.broker_pid else 0.0,
+    }
 
 
 async def best_fan_out(fleet: Fleet, routine: Any, count: int) -> float:

@@ -54,6 +54,7 @@ class Flow:
         self.closed: list[Address] = []
         self.outcome: Outcome | None = None
         self.fetch_at: float | None = None  # when the page under way is asked for again
+        self.fetched_after = -1  # what that page follows
         self._modules = modules
         self._execution: WorkflowExecution | None = None
         self._waiting: dict[int, Delivery] = {}
@@ -87,8 +88,8 @@ class Flow:
             if delivery.seq > self.applied:
                 self._waiting[delivery.seq] = delivery
 
-    def turn_page(self, page: JournalPage) -> None:
-        """A page of the journal: rows, then facts."""
+    def turn_page(self, page: JournalPage) -> bool:
+        """A page of the journal, or a part of one: rows, then facts. Whether the next page is to be asked for."""
         if self._execution is None:
             self._rows += page.calls
         else:
@@ -96,8 +97,12 @@ class Flow:
         for delivery in page.deliveries:
             if delivery.seq > self.applied:
                 self._waiting[delivery.seq] = delivery
+        overtook = self.replays and page.after > self.fetched_after  # what was sent again, before what was asked for
+        if page.more or overtook:
+            return False
         self.fetch_at = None
         self.replays = False
+        return not page.last
 
     def unfetched(self) -> list[Delivery]:
         """Deliveries whose value lies in the payload store and is not under way yet; they count as asked for."""

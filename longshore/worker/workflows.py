@@ -153,10 +153,8 @@ class WorkflowHost:
             return
         if isinstance(message, Deliver):
             flow.deliver(message)
-        else:
-            flow.turn_page(message)
-            if not message.last:
-                self._fetch(flow, message.upto)
+        elif flow.turn_page(message):
+            self._fetch(flow, message.upto)
         for delivery in flow.unfetched():
             self._payloads.submit(self._load, flow, delivery)
         self._touched[flow] = None
@@ -185,6 +183,7 @@ class WorkflowHost:
 
     def _fetch(self, flow: Flow, after: int) -> None:
         flow.fetch_at = time.monotonic() + FETCH_PATIENCE
+        flow.fetched_after = after
         self._say(flow, Fetch(flow.attempt.run_id, flow.attempt.epoch, after))
 
     def _say(self, flow: Flow, report: Commands | Fetch | Finished | Suspended | Released) -> None:

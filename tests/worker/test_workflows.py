@@ -148,6 +148,27 @@ async def test_a_journal_is_fetched_and_replayed_and_only_what_is_new_is_asked_f
         assert report.epoch == 2
 
 
+async def test_a_page_in_parts_is_read_whole_and_one_that_overtakes_it_does_not_end_the_replay(
+    sites: SiteMaker,
+) -> None:
+    async with sites() as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(total, *range(4)))
+        asked = (await answered(coordinator, 0)).calls
+        rows = [CallRow(c.address, "call", c.routine, c.digest, 0, c.child_id, c.place) for c in asked]
+        results = [outcome(seq, call.address, 2 * (seq - 1)) for seq, call in enumerate(asked, 1)]
+        again = coordinator.start(total, *range(4), epoch=2, last_seq=4, processed_seq=1, started_at=datetime.now(UTC))
+        coordinator.direct(again)
+        await coordinator.report(Fetch)
+        part = page("r1", -1, 4, rows[:2], [], epoch=2)
+        part.more = True
+        coordinator.direct(page("r1", 1, 4, [], results[1:], epoch=2), part)
+        coordinator.direct(page("r1", -1, 4, rows[2:], results, epoch=2))
+        report = await coordinator.finished()
+        assert (report.how, report.epoch, value_of(report)) == ("completed", 2, 2 * sum(range(4)))
+        assert len(coordinator.all(Fetch)) == 1
+
+
 async def test_code_that_does_not_fit_its_journal_is_nondeterminism(sites: SiteMaker) -> None:
     async with sites() as site:
         coordinator = site.coordinator
