@@ -59,6 +59,8 @@ class RabbitBus:
         loop = asyncio.get_running_loop()
         self._closed = False
         self._watchers.unmute()
+        for link in (self._consuming, self._publishing):
+            link.refused.clear()
         lane = Lane("publishing", self._publisher.open, self._furnish, self._publisher.lost, self._watchers.failed)
         self._tasks = [
             loop.create_task(self._consuming.run()),
@@ -74,7 +76,7 @@ class RabbitBus:
             for wait in waits:
                 wait.cancel()
             ready = self._ready.is_set()
-            trouble = self._consuming.trouble or self._publishing.trouble or "no channel could be opened"
+            trouble = self._trouble() or "no channel could be opened"
             if not ready:
                 await self.close()
         if not ready:
@@ -155,6 +157,11 @@ class RabbitBus:
         self._publisher.take(channel)
         self._changed()
 
+    def _trouble(self) -> str:
+        """What is wrong with the links: a refusal first, because the other link may not have got so far."""
+        links = sorted((self._consuming, self._publishing), key=lambda link: not link.refused.is_set())
+        return next((link.trouble for link in links if link.trouble), "")
+
     def _why_not(self) -> str:
         if self._publishing.blocked:
             return _ALARM
@@ -165,7 +172,7 @@ class RabbitBus:
     def _changed(self) -> None:
         if self.connected and self._publisher.channel is not None:
             self._ready.set()
-        self._watchers.link(up=self.connected, trouble=self._consuming.trouble or self._publishing.trouble)
+        self._watchers.link(up=self.connected, trouble=self._trouble())
         self._watchers.alarm(on=self.blocked, reason=_ALARM)
         if not self.blocked:
             self._pipeline.pump()

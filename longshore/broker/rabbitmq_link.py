@@ -99,6 +99,7 @@ class Link:
                 raise
             return "the connection ended while it was being set up"
         self.trouble = ""
+        self.refused.clear()
         self._up.set()
         self._on_change()
         reason = await self._ended(connection)

@@ -160,8 +160,20 @@ async def test_a_wrong_password_is_told_at_once(url: str, names: Names) -> None:
 async def test_refused_openings_always_end(url: str, names: Names) -> None:
     wrong = url.replace("guest:guest", "guest:wrong")
     for _ in range(20):  # a cancellation and a refusal at one moment: the library then swallows the cancellation
-        with pytest.raises(BrokerUnavailableError):
+        with pytest.raises(BrokerUnavailableError, match="ACCESS_REFUSED"):
             await asyncio.wait_for(RabbitBus(wrong, names).open(timeout=10), 30)
+
+
+async def test_a_refused_bus_opens_when_the_password_fits(rabbit_node: RabbitNode, url: str, names: Names) -> None:
+    every = {"configure": ".*", "write": ".*", "read": ".*"}
+    user, _ = await asyncio.to_thread(lambda: rabbit_node.add_user(vhost_of(url), **every))
+    bus = RabbitBus(rabbit_node.url(vhost_of(url), user=user, password="later"), names)
+    with pytest.raises(BrokerUnavailableError, match="ACCESS_REFUSED"):
+        await bus.open(timeout=10)
+    await in_thread(rabbit_node.ctl, "change_password", user, "later")
+    await bus.open(timeout=10)
+    assert bus.connected
+    await bus.close()
 
 
 async def test_a_bus_that_could_not_be_opened_can_be_opened_later(url: str, names: Names, proxy: Proxy) -> None:
