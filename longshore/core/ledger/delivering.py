@@ -63,7 +63,7 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
         if state.config.event_path:
             round_.deliveries.setdefault(run.id, []).append(delivery)
         else:
-            state.unanswered.append((round_.now - state.config.redeliver_after, run.id))
+            state.unanswered.appendleft((round_.now - state.config.redeliver_after, run.id))
     elif run.status is Status.SUSPENDED:
         wake(state, round_, run)
 
