@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from longshore import Client
+from longshore.client import Run
 from tests.end_to_end.house import House
 from tests.support.rabbit import RabbitElsewhere, RabbitNode
+from tests.support.wait import eventually
 
 Broker = RabbitNode | RabbitElsewhere
 Build = Callable[..., House]
@@ -43,6 +45,15 @@ def build(rabbit: Broker, tmp_path: Path) -> Iterator[Build]:
     yield make
     for house in houses:
         house.close()
+
+
+async def in_status(run: Run[Any], status: str, *, within: float = 10) -> None:
+    """Wait until a run stands there."""
+
+    async def there() -> bool:
+        return await run.status() == status
+
+    await eventually(there, within=within, what=f"{status} of {run!r}")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ class House(Fleet):
     """Coordinator and workers on one broker. `environment` is what every process sees on top of the settings."""
 
     def __init__(self, folder: Path, broker_url: str, *, environment: dict[str, str] | None = None, **settings: Any):
+        self.namespace = f"house-{secrets.token_hex(4)}"  # tests may share a broker that somebody else runs
+        settings = {"namespace": self.namespace, **settings}
         super().__init__(folder, modules=[ROUTINES], broker_url=broker_url, **settings)
         self.broker_url = broker_url
         self.environment = environment or {}

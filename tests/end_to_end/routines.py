@@ -159,3 +159,31 @@ async def traced(text: str) -> list[Any]:
 @define.workflow(name="holds.once", version="1.0.0")
 async def holds_once(folder: str) -> str:
     return await hold(folder, "held")
+
+
+@define.action(name="shout", version="1.0.0", max_attempts=1)
+def shout(size: int) -> None:
+    raise ValueError("x" * size)
+
+
+@define.action(name="garble", version="1.0.0", max_attempts=1)
+def garble(how: str) -> Any:
+    """Values and errors that cannot travel as they are."""
+    if how == "error":
+        raise ValueError("half a character: \ud800")
+    if how == "result":
+        return ["half a character: \ud800"]
+    if how == "endless":
+        endless: list[Any] = []
+        endless.append(endless)
+        return endless
+    context.progress(0.5, "half a character: \ud800")
+    return how
+
+
+@define.workflow(name="bulky", version="1.0.0")
+async def bulky(count: int, size: int) -> int:
+    """Inputs and results that fit a message one by one, but not all together."""
+    lengths = await asyncio.gather(*(length(b"x" * size) for _ in range(count)))
+    texts = await asyncio.gather(*(text(size) for _ in range(count)))
+    return sum(lengths) + sum(map(len, texts))

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from longshore import ArgumentError, Client, Rejected, RunFailed, UsageError
+from longshore import ArgumentError, Client, Rejected, RunFailed, RunSystemFailure, UsageError
 from longshore.core.envelope import JSON, MSGPACK
-from longshore.core.ids import RunId
-from longshore.core.message import ClaimCheck, Options, Trigger
-from tests.end_to_end.conftest import Build
+from longshore.core.ids import RunId, SessionId
+from longshore.core.message import Bye, ClaimCheck, Finished, Offer, Options, Trigger
+from longshore.serialization.values import encode
+from tests.end_to_end.conftest import Build, in_status
 from tests.end_to_end.house import MIB, House, memory
 from tests.end_to_end.raw import Raw, raw
-from tests.end_to_end.routines import add, echo
+from tests.end_to_end.routines import add, echo, hold
 from tests.support.wait import eventually
 
 LARGEST = 128 * 1024 * 1024
 """The largest message that RabbitMQ 3.10 takes by default; 16 MiB from 4.0 on."""
+NOTHING = encode(None).inline()
 RUN = RunId("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
 @pytest.fixture
 async def wire(house: House) -> AsyncIterator[Raw]:
-    async with raw(house.broker_url) as wire:
+    async with raw(house.broker_url, house.namespace) as wire:
         yield wire
 
 
@@ -94,6 +99,14 @@ async def test_a_report_that_cannot_be_read_is_put_aside(client: Client, wire: R
     assert await client.run(echo(2), timeout=10) == 2
 
 
+async def test_what_the_broker_itself_gives_up_is_listed_too(client: Client, wire: Raw) -> None:
+    before = len(await client.dead())
+    await wire.publish("dead", "trigger", b"delivered too often")
+    letter = await _newest(client, before)
+    assert letter["source"] == "broker" and "broker" in letter["reason"]
+    assert (await client.dead_letter(letter["id"]))["body"] == "delivered too often"
+
+
 async def test_the_command_line_lists_and_shows_dead_letters(house: House, client: Client, wire: Raw) -> None:
     before = len(await client.dead())
     await wire.command(b"\xc1 for the command line")
@@ -110,7 +123,7 @@ async def test_the_largest_message_that_the_broker_takes_is_put_aside_in_bounded
     house = build()
     coordinator = house.decide()
     before, most_before = memory(coordinator.pid, "VmRSS"), memory(coordinator.pid, "VmHWM")
-    async with raw(house.broker_url) as wire, house.client() as client:
+    async with raw(house.broker_url, house.namespace) as wire, house.client() as client:
         await wire.command(b"\x93" + bytes(LARGEST - 1))
         letter = await eventually(lambda: _one_more(client, 0), within=60, what="the dead letter")
         assert letter["size"] == LARGEST and str(LARGEST) in letter["reason"]
@@ -131,6 +144,9 @@ REFUSED: dict[str, tuple[Trigger, str, str]] = {
     "a priority of a year": (Trigger("add", options=Options(priority=3e7)), "priority", "30 days"),
     "no routine's name": (Trigger("1 + 1"), "routine", "letters"),
     "no version": (Trigger("add@newest"), "routine", "major.minor.patch"),
+    "a priority that is no number": (Trigger("add", options=Options(priority=float("nan"))), "priority", "30 days"),
+    "metadata of 300 KB": (Trigger("add", options=Options(metadata={"x": "y" * 300_000})), "metadata", "262144"),
+    "a very long key": (Trigger("add", options=Options(idempotency_key="k" * 1000)), "idempotency_key", "256"),
     "a claim check into the system": (
         Trigger("length", input=ClaimCheck("../../etc/passwd", 10, "0" * 64)), "claim_check", "payload store",
     ),
@@ -181,6 +197,88 @@ async def test_the_client_says_what_is_wrong_before_anything_is_sent(client: Cli
     assert caught.value.rule == "routine"
 
 
+# ---------------------------------------------------------------------------------------------------- questions
+
+
+QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "nobody knows": ("colour", {}, "unknown_question"),
+    "of no run": ("history", {}, "run_ids"),
+    "of two runs": ("why", {"run_ids": [RUN, RUN]}, "run_ids"),
+    "of a run that is none": ("tree", {"run_ids": ["; DROP TABLE run"]}, "unknown_run"),
+    "with a status that is none": ("runs", {"status": "SLEEPING"}, "status"),
+    "with too large a limit": ("runs", {"limit": 10**9}, "limit"),
+    "with a limit that is no number": ("runs", {"limit": [1]}, "limit"),
+    "with a limit over 64 bits": ("history", {"run_ids": [RUN], "after": 2**63}, "after"),
+    "with a tag of 10,000 characters": ("runs", {"tag": "x" * 10_000}, "tag"),
+    "with a letter that is none": ("dead_letter", {"id": "x"}, "id"),
+}
+
+
+@pytest.mark.parametrize("which", QUESTIONS)
+async def test_a_question_that_cannot_be_answered_is_refused_by_its_rule(client: Client, which: str) -> None:
+    what, params, rule = QUESTIONS[which]
+    with pytest.raises(Rejected) as caught:
+        await client.ask(what, **params)
+    assert caught.value.rule == rule
+
+
+async def test_what_looks_like_sql_is_just_text(client: Client) -> None:
+    for text in ("%", "' OR 1=1 --", '"], "x', "\\", "_"):
+        assert await client.runs(tag=text) == []
+        assert await client.runs(routine=text) == []
+
+
+async def test_a_cancel_of_what_is_not_there_or_has_ended_is_refused(client: Client) -> None:
+    with pytest.raises(Rejected) as caught:
+        await client.handle(RUN).cancel()
+    assert caught.value.rule == "unknown_run"
+    run = await client.trigger(echo(1))
+    assert await run.result(timeout=10) == 1
+    with pytest.raises(Rejected) as caught:
+        await run.cancel()
+    assert caught.value.rule == "already_final"
+    assert [row["valid"] for row in await run.history()][-1] is False
+
+
+# ------------------------------------------------------------------------------------------- a worker gone mad
+
+
+async def test_a_report_that_the_ledger_cannot_decide_costs_that_run_only(client: Client, wire: Raw) -> None:
+    """Well-formed, but with an end that does not exist: dead-lettered with its traceback, and its run fails by it."""
+    session = SessionId(secrets.token_hex(16))
+    before = len(await client.dead())
+    async with wire.worker(session, [Offer("mad", "1.0.0", "action")]) as mad:
+        run, other = await client.trigger("mad"), await client.trigger("mad")
+        starts = [await mad.start(), await mad.start()]
+        assert {start.run_id for start in starts} == {run.id, other.id}
+        now = datetime.now(UTC)
+        first, second = (Finished(start.run_id, start.epoch, "completed", now, result=NOTHING) for start in starts)
+        await mad.report(msgspec.structs.replace(first, how="exploded"))
+        letter = await _newest(client, before)
+        assert "exploded" in letter["reason"] and first.run_id in letter["run_ids"]
+        assert "Traceback" in (await client.dead_letter(letter["id"]))["traceback"]
+        with pytest.raises(RunSystemFailure, match="exploded"):
+            await client.handle(first.run_id).result(timeout=10)
+        await mad.report(second)
+        assert await client.handle(second.run_id).result(timeout=10) is None
+        await mad.report(Bye())
+    assert await client.run(echo(4), timeout=10) == 4
+
+
+async def test_a_stranger_cannot_report_about_a_run_it_does_not_hold(client: Client, wire: Raw, tmp_path: Path) -> None:
+    run = await client.trigger(hold(str(tmp_path), "mine"))
+    await in_status(run, "EXECUTING")
+    (row,) = [row for row in await run.history() if row["to_status"] == "EXECUTING"]
+    async with wire.worker(SessionId(secrets.token_hex(16)), [Offer("thief", "1.0.0", "action")]) as thief:
+        stolen = Finished(run.id, row["epoch"], "completed", datetime.now(UTC), result=NOTHING)
+        await thief.report(stolen)
+        await thief.report(Bye())
+        assert await client.run(echo(5), timeout=10) == 5
+    assert await run.status() == "EXECUTING"
+    (tmp_path / "go").touch()
+    assert await run.result(timeout=10) == "mine"
+
+
 # ---------------------------------------------------------------------------------------------------- arguments
 
 
@@ -228,8 +326,12 @@ async def test_an_unknown_routine_waits_says_why_and_runs_when_a_worker_comes(ho
         why = await version.why_waiting()
         assert why is not None and "1.0.0" in why["text"]
         waiting = asyncio.create_task(run.result())
+        words = ("trigger", "adder", "--args", "[2]", "--wait", "--wait-timeout", "6s")
+        command = asyncio.create_task(asyncio.to_thread(house.run, *words))
         await eventually(lambda: reasons, within=10)
         assert "adder" in reasons[0]["text"]
+        done = await command
+        assert done.returncode == 1 and "no worker offers adder" in done.stderr and "goes on" in done.stderr
         (house.folder / "late.py").write_text(
             "from longshore import define\n\n"
             '@define.task(name="adder", version="1.0.0")\ndef adder(x: int) -> int:\n    return x + 100\n'

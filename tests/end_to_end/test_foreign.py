@@ -20,7 +20,7 @@ FOREIGN = Path(__file__).with_name("foreign.py")
 async def run_foreign(house: House, publish: list[dict[str, Any]], *, answers: int) -> list[dict[str, Any]]:
     """What the foreign program got for these messages."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(FOREIGN), house.broker_url, "longshore",
+        sys.executable, "-I", str(FOREIGN), house.broker_url, house.namespace,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     program = {"publish": publish, "answers": answers, "within": 20}

@@ -90,7 +90,9 @@ def test_one_run_is_three_spans_from_three_processes(house: House, client: Clien
     assert [span.service for span in (send, place, process)] == [
         "longshore-client", "longshore-coordinator", "longshore-worker",
     ]  # fmt: skip
-    assert [span.name for span in (send, place, process)] == ["send longshore.commands", "place echo", "process echo"]
+    assert [span.name for span in (send, place, process)] == [
+        f"send {house.namespace}.commands", "place echo", "process echo",
+    ]  # fmt: skip
     assert not send.parent_id
     assert (place.parent_id, process.parent_id) == (send.span_id, place.span_id)
     assert send.start <= place.start <= process.end and place.end <= process.end

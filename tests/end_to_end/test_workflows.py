@@ -12,7 +12,7 @@ import pytest
 from longshore import Client, RemoteError, RunCanceled, RunFailed, RunTimedOut
 from longshore.client import Run
 from tests.end_to_end import routines
-from tests.end_to_end.conftest import Broker
+from tests.end_to_end.conftest import Broker, in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.routines import (
     catches,
@@ -43,13 +43,6 @@ def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for crew, processes in zip(crews, (1, 1, 2), strict=True):
             house.wait_joined(crew, processes)
         yield house
-
-
-async def in_status(run: Run[Any], status: str, *, within: float = 10) -> None:
-    async def there() -> bool:
-        return await run.status() == status
-
-    await eventually(there, within=within, what=f"{status} of {run!r}")
 
 
 async def why(run: Run[Any]) -> dict[str, Any]:
@@ -220,6 +213,23 @@ async def test_why_a_run_is_retrying_or_delayed_says_until_when(client: Client) 
     assert reason["kind"] == "time" and reason["next_at"] and "delayed" in reason["text"]
     await delayed.cancel()
     assert await asyncio.wait_for(delayed.status(), 5) == "CANCELED"
+
+
+async def test_why_a_workflow_that_is_put_away_waits_and_it_goes_on_elsewhere(house: House, client: Client) -> None:
+    crew = await asyncio.to_thread(house.work, pool="brief")
+    run = await client.trigger(sleeps(4).using(pool="brief"))
+    await in_status(run, "HANGING", within=2)
+    crew.terminate()
+    assert await asyncio.to_thread(crew.wait, 20) == 0
+    await in_status(run, "SUSPENDED", within=2)
+    reason = await why(run)
+    assert reason["kind"] == "calls" and "1 timer" in reason["text"] and reason["next_at"]
+    await in_status(run, "QUEUED", within=10)
+    reason = await why(run)
+    assert reason["text"] and reason["kind"] in ("worker", "version")
+    await asyncio.to_thread(house.work, pool="brief")
+    assert await run.result(timeout=10) == "woken"
+    assert (await run.info())["crashes"] == 0
 
 
 async def test_the_runs_list_says_why_for_every_run_that_is_not_final(client: Client) -> None:
