@@ -99,6 +99,8 @@ class Reader:
         with translated("the ledger's facts cannot be read"):
             connection = self._connect()
             wanted = set(needs.runs)
+            self._read_calls(connection, facts, needs)
+            wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
                 wanted.update(facts.suspended_due)
@@ -119,7 +121,6 @@ class Reader:
             if needs.sessions:
                 found = self._workers.rows(connection, list(needs.sessions))
                 facts.sessions = {row[0]: _worker(row) for row in found}
-            self._read_calls(connection, facts, needs)
         return facts
 
     def _read_runs(self, connection: Connection, facts: Facts, wanted: Collection[RunId]) -> None:
