@@ -45,7 +45,7 @@ def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
             return {"kind": "equal_run", "text": "an equal result is there; is about to complete with it"}
         return {"kind": "equal_run", "text": f"an equal run is being computed: {leader}", "holders": [leader]}
     lane = state.lanes[lane_of(run)]
-    candidates = placing.takers(state, lane)
+    candidates = [taker.session for taker in placing.takers(state, lane)]
     position = _position(state, run)
     if not candidates:
         offering = [s for s in state.sessions.values() if not s.closed and any(k[0] == run.routine for k in s.offers)]

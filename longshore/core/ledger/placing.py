@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.core.errors import nearest
 from longshore.core.ids import RunId
@@ -25,12 +25,22 @@ AHEAD: Final = 0.0
 """The rank of what goes ahead of new runs: resumed workflows, runs whose worker was lost, cleanups."""
 
 
+class Taker(NamedTuple):
+    """A session that may take a lane's runs, and what they would be there. Worked out once per lane and round."""
+
+    session: Session
+    version: str
+    offer: Offer
+    mean_ms: float  # of the slot time, -1 if never measured
+    is_short: bool
+
+
 def place(state: State, round_: Round) -> None:
     """Give out what may go now, oldest head first over all lanes: a group, and as many as the batch itself brought. The
     rest goes in the next tick."""
     state.more_to_place = False
     room = state.config.group + len(round_.fresh)
-    heads: list[tuple[float, int, Lane, list[Session]]] = []
+    heads: list[tuple[float, int, Lane, list[Taker]]] = []
     empty: list[Lane] = []
     for number, lane in enumerate(state.lanes.values()):
         head = state.head(lane)
@@ -52,138 +62,125 @@ def place(state: State, round_: Round) -> None:
 
 
 def _drain_lane(
-    state: State, round_: Round, lane: Lane, candidates: list[Session], limit: float, room: int
+    state: State, round_: Round, lane: Lane, candidates: list[Taker], limit: float, room: int
 ) -> tuple[int, bool]:
     """Place from one lane until another lane's head is older. Returns how many, and whether it is to have another
     turn."""
     placed = 0
-    while True:
-        run = state.head(lane)
-        if run is None:
-            return placed, False
-        if placed == room or lane.heap[0][0] > limit:
-            return placed, True
-        if run.status is Status.QUEUED and run.cache_key and not caching.may_lead(state, round_, run):
-            heapq.heappop(lane.heap)
+    heap, runs = lane.heap, state.runs
+    while heap:
+        rank, ticket, run_id = heap[0]
+        run = runs.get(run_id)
+        if run is None or run.ticket != ticket:  # stale; see State.head
+            heapq.heappop(heap)
             continue
-        session = choose(state, run, candidates)
-        if session is None:
+        if placed == room or rank > limit:
+            return placed, True
+        if run.cache_key and run.status is Status.QUEUED and not caching.may_lead(state, round_, run):
+            heapq.heappop(heap)
+            continue
+        taker = choose(state, run, candidates)
+        if taker is None:
             return placed, False
-        heapq.heappop(lane.heap)
-        dispatch(state, round_, run, session)
+        heapq.heappop(heap)
+        dispatch(state, round_, run, taker)
         placed += 1
+    return placed, False
 
 
-def takers(state: State, lane: Lane) -> list[Session]:
+def takers(state: State, lane: Lane) -> list[Taker]:
     """The sessions that may take runs of this lane now, whatever room they have."""
     pool, routine, version, _ = lane.key
-    if not version:
-        for version in state.newest.get(routine, ()):
-            if found := _open_sessions(state, pool, routine, version):
-                return found
-        return []
-    return _open_sessions(state, pool, routine, version)
+    if version:
+        return _open_takers(state, pool, routine, version)
+    for version in state.newest.get(routine, ()):
+        if found := _open_takers(state, pool, routine, version):
+            return found
+    return []
 
 
-def _open_sessions(state: State, pool: str, routine: str, version: str) -> list[Session]:
+def _open_takers(state: State, pool: str, routine: str, version: str) -> list[Taker]:
     offering = state.offered.get((routine, version))
     if not offering:
         return []
+    speed = state.speeds.get((routine, version))
+    mean = speed.mean_ms if speed is not None else -1.0
+    is_short = 0 <= mean <= state.config.stream_ms
     sessions = (state.sessions[session_id] for session_id in offering)
     return [
-        session
+        Taker(session, version, session.offers[routine, version], mean, is_short)
         for session in sessions
         if session.open and not (session.unresponsive or session.draining) and (not pool or session.pool == pool)
     ]
 
 
-def choose(state: State, run: Run, candidates: list[Session]) -> Session | None:
-    """The worker to place this run on, or None if none has room."""
+def choose(state: State, run: Run, candidates: list[Taker]) -> Taker | None:
+    """Who is to have this run, or None if none has room."""
     if run.alone:
-        return _choose_empty(state, run, candidates)
-    if kind_of(state, run, candidates[0]) == "workflow":
+        return _choose_empty(run, candidates)
+    if (run.kind or candidates[0].offer.kind) == "workflow":
         return _choose_for_workflow(state, candidates)
-    best: Session | None = None
+    best: Taker | None = None
     most = 0
-    for session in candidates:
+    for taker in candidates:
+        session = taker.session
         free = session.slots - session.stuck - len(session.busy)
         if free > most and not session.reserved:
-            best, most = session, free
+            best, most = taker, free
     if best is not None:
         return best
-    return _choose_stream(state, run, candidates)
+    return _choose_stream(state, candidates)
 
 
-def _choose_stream(state: State, run: Run, candidates: list[Session]) -> Session | None:
+def _choose_stream(state: State, candidates: list[Taker]) -> Taker | None:
     config = state.config
-    best: Session | None = None
+    best: Taker | None = None
     most = 0
-    for session in candidates:
-        mean = mean_ms(state, run, session)
-        if session.only_free or session.reserved or mean < 0 or mean > config.stream_ms:
+    for taker in candidates:
+        session = taker.session
+        if not taker.is_short or session.only_free or session.reserved:
             continue
         slots = session.slots - session.stuck
         streaming = slots - len(session.long)
-        per_slot = config.stream_ms / max(mean, 0.001)
+        per_slot = config.stream_ms / max(taker.mean_ms, 0.001)
         room = int(min(config.stream_runs, streaming * per_slot)) - (len(session.busy) - slots)
         if streaming > 0 and room > most:
-            best, most = session, room
+            best, most = taker, room
     return best
 
 
-def _choose_for_workflow(state: State, candidates: list[Session]) -> Session | None:
-    best: Session | None = None
+def _choose_for_workflow(state: State, candidates: list[Taker]) -> Taker | None:
+    best: Taker | None = None
     least = INFINITE
-    for session in candidates:
+    for taker in candidates:
+        session = taker.session
         starting = len(session.starting)
         load = starting * 1000 + len(session.held)
         if starting < state.config.flows_starting and load < least and not session.reserved:
-            best, least = session, load
+            best, least = taker, load
     return best
 
 
-def _choose_empty(state: State, run: Run, candidates: list[Session]) -> Session | None:
+def _choose_empty(run: Run, candidates: list[Taker]) -> Taker | None:
     """A worker process that executes nothing else; if none is empty, the least busy one is kept for it."""
-    for session in candidates:
+    for taker in candidates:
+        session = taker.session
         idle = not session.busy and not session.starting
         if idle and session.reserved in (RunId(""), run.id):
             session.reserved = run.id
-            return session
-    if not any(session.reserved == run.id for session in candidates):
-        free = [session for session in candidates if not session.reserved]
+            return taker
+    sessions = [taker.session for taker in candidates]
+    if not any(session.reserved == run.id for session in sessions):
+        free = [session for session in sessions if not session.reserved]
         if free:
             min(free, key=lambda session: len(session.busy) + len(session.starting)).reserved = run.id
     return None
 
 
-def mean_ms(state: State, run: Run, session: Session) -> float:
-    """The measured mean slot time of what this run would execute there (milliseconds), -1 if never measured."""
-    version = run.version or run.asked_version or newest_of(state, run.routine, session)
-    speed = state.speeds.get((run.routine, version))
-    return speed.mean_ms if speed is not None else -1.0
-
-
-def kind_of(state: State, run: Run, session: Session) -> str:
-    """What kind of routine the run would be on this session."""
-    if run.kind:
-        return run.kind
-    version = run.version or run.asked_version or newest_of(state, run.routine, session)
-    return session.offers[run.routine, version].kind
-
-
-def newest_of(state: State, routine: str, session: Session) -> str:
-    """The newest version of the routine that this session offers ("" if none)."""
-    for version in state.newest.get(routine, ()):
-        if (routine, version) in session.offers:
-            return version
-    return ""
-
-
-def dispatch(state: State, round_: Round, run: Run, session: Session) -> None:
+def dispatch(state: State, round_: Round, run: Run, taker: Taker) -> None:
     """Give the run to the session: epoch + 1, lease, Start."""
-    version = run.version or run.asked_version or newest_of(state, run.routine, session)
-    offer = session.offers[run.routine, version]
-    run.version = version
+    session, offer = taker.session, taker.offer
+    run.version = taker.version
     run.kind = offer.kind
     if offer.kind == "workflow" and run.flow is None:
         run.flow = Flow()
@@ -198,16 +195,15 @@ def dispatch(state: State, round_: Round, run: Run, session: Session) -> None:
         caching.lead(state, run)
     if run.flow is not None and run.attempt_at is None:
         run.attempt_at = round_.now
-    hold(state, session, run)
+    hold(session, run, is_short=taker.is_short)
     if canceling:
         touch(round_, run)
     else:
         move(round_, run, Status.DISPATCHED, "placed", worker=session.worker_id)
+    previous = run.span
     if run.traceparent or state.config.trace_all:
-        previous, run.span = run.span, child_span(run.traceparent, round_.random)
+        run.span = child_span(run.traceparent, round_.random)
         run.traceparent = run.traceparent or run.span
-    else:
-        previous = run.span
     start = start_of(round_, run, offer)
     start.previous_span = previous
     direct(round_, session, start)
@@ -216,7 +212,7 @@ def dispatch(state: State, round_: Round, run: Run, session: Session) -> None:
     round_.touched.add(session.id)
 
 
-def hold(state: State, session: Session, run: Run) -> None:
+def hold(session: Session, run: Run, *, is_short: bool) -> None:
     """The session holds the run: note whether it uses a slot and whether it is known to be short."""
     session.held[run.id] = None
     session.digest += held_term(run.id, run.epoch)
@@ -224,8 +220,7 @@ def hold(state: State, session: Session, run: Run) -> None:
         session.starting.add(run.id)
         return
     session.busy.add(run.id)
-    mean = mean_ms(state, run, session)
-    if mean < 0 or mean > state.config.stream_ms:
+    if not is_short:
         session.long.add(run.id)
 
 

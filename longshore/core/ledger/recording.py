@@ -14,6 +14,9 @@ from longshore.core.message import Directive, Failure, Reply, RunChanged, Value
 from longshore.core.outbox import held_term
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
 
+_new = tuple.__new__
+"""Makes a history row without the Python call of a named tuple's own constructor (0.3 us, four times per run)."""
+
 
 def begin(state: State, round_: Round, run: Run, reason: str, actor: str) -> None:
     """The first history row of a new run, which has its first status already."""
@@ -39,21 +42,20 @@ def move(
     run.status = to
     run.reason = reason
     run.history_seq = seq = run.history_seq + 1
-    round_.changes.history.append(
-        HistoryRow(
-            run.id,
-            seq,
-            before._value_,
-            to._value_,
-            reason,
-            actor,
-            run.attempt,
-            run.epoch,
-            worker,
-            at or round_.now,
-            True,
-        )
+    values = (
+        run.id,
+        seq,
+        before._value_,
+        to._value_,
+        reason,
+        actor,
+        run.attempt,
+        run.epoch,
+        worker,
+        at or round_.now,
+        True,
     )
+    round_.changes.history.append(_new(HistoryRow, values))
     if run.id not in round_.fresh:
         round_.changes.updated[run.id] = run
 

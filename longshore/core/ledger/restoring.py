@@ -67,7 +67,7 @@ def _restore_hold(state: State, run: Run, now: datetime) -> None:
         session = state.sessions[run.session] = Session(
             id=run.session, worker_id=run.worker_id, pool="", slots=0, closed=True, status="CLOSED", since=now
         )
-    placing.hold(state, session, run)
+    placing.hold(session, run, is_short=False)  # nothing is measured yet
     if run.status in (Status.HANGING, Status.CANCELING):
         session.starting.discard(run.id)
     if run.cache_key and run.status is not Status.CANCELING:
