@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from longshore.assembly.crew import Crew
     from longshore.cli.screen import Screen
 
+Result = TypeVar("Result")
 LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -26,7 +27,8 @@ def dev(
     pool: Pool = "default",
     slots: Slots = 16,
     processes: Annotated[int, typer.Option(min=1, help="How many worker processes.")] = 1,
-    log_level: LogLevel = "warning",
+    log_level: Result = TypeVar("Result")
+LogLevel = "warning",
     as_json: AsJson = False,
 ) -> None:
     """Coordinator and worker in this folder, without any service: other terminals just work."""
@@ -34,7 +36,7 @@ def dev(
 
     screen = _screen(as_json, log_level)
     crew = Crew(tuple(modules), pool=pool, slots=slots, processes=processes, log_level=log_level, log_json=as_json)
-    asyncio.run(_until_told(_dev(screen, crew)))
+    _run(_until_told(_dev(screen, crew)))
 
 
 async def _dev(screen: Screen, crew: Crew) -> None:
@@ -58,7 +60,8 @@ def coordinator(
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where /health/live and /health/ready answer.")
     ] = None,
-    log_level: LogLevel = "info",
+    log_level: Result = TypeVar("Result")
+LogLevel = "info",
     as_json: AsJson = False,
 ) -> None:
     """The part that decides and keeps the ledger. One per namespace."""
@@ -66,7 +69,7 @@ def coordinator(
     from longshore.settings import load
 
     screen = _screen(as_json, log_level)
-    asyncio.run(_until_told(coordinate(load(http_address=http), lambda: _say_ready(screen, "coordinator"))))
+    _run(_until_told(coordinate(load(http_address=http), lambda: _say_ready(screen, "coordinator"))))
 
 
 def _say_ready(screen: Screen, who: str) -> None:
@@ -83,7 +86,8 @@ def worker(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many worker processes.", show_default="number of cores")
     ] = None,
-    log_level: LogLevel = "info",
+    log_level: Result = TypeVar("Result")
+LogLevel = "info",
     as_json: AsJson = False,
 ) -> int:
     """Executes the routines of these modules, in supervised processes."""
@@ -94,7 +98,15 @@ def worker(
     _screen(as_json, log_level)
     many = processes or cores()
     crew = Crew(tuple(modules), pool=pool, slots=slots, processes=many, log_level=log_level, log_json=as_json)
-    return asyncio.run(employ(load(), crew))
+    return _run(employ(load(), crew))
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """The work on the fast loop: RabbitMQ's frames cost half of what they cost on asyncio's own."""
+    from longshore.assembly.parts import new_loop
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(work)
 
 
 def _screen(as_json: bool, log_level: str) -> Screen:
