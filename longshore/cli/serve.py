@@ -27,8 +27,7 @@ def dev(
     pool: Pool = "default",
     slots: Slots = 16,
     processes: Annotated[int, typer.Option(min=1, help="How many worker processes.")] = 1,
-    log_level: Result = TypeVar("Result")
-LogLevel = "warning",
+    log_level: LogLevel = "warning",
     as_json: AsJson = False,
 ) -> None:
     """Coordinator and worker in this folder, without any service: other terminals just work."""
@@ -60,8 +59,7 @@ def coordinator(
     http: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where /health/live and /health/ready answer.")
     ] = None,
-    log_level: Result = TypeVar("Result")
-LogLevel = "info",
+    log_level: LogLevel = "info",
     as_json: AsJson = False,
 ) -> None:
     """The part that decides and keeps the ledger. One per namespace."""
@@ -86,8 +84,7 @@ def worker(
     processes: Annotated[
         int | None, typer.Option(min=1, help="How many worker processes.", show_default="number of cores")
     ] = None,
-    log_level: Result = TypeVar("Result")
-LogLevel = "info",
+    log_level: LogLevel = "info",
     as_json: AsJson = False,
 ) -> int:
     """Executes the routines of these modules, in supervised processes."""
