@@ -187,3 +187,92 @@ async def bulky(count: int, size: int) -> int:
     lengths = await asyncio.gather(*(length(b"x" * size) for _ in range(count)))
     texts = await asyncio.gather(*(text(size) for _ in range(count)))
     return sum(lengths) + sum(map(len, texts))
+
+
+@define.action(name="stamp", version="1.0.0")
+def stamp(folder: str, name: str) -> None:
+    Path(folder, name).touch()
+
+
+@define.workflow(name="careful", version="1.0.0")
+async def careful(folder: str) -> str:
+    """Cleans up when it is canceled: with a call that the cancel does not reach."""
+    try:
+        return await hold(folder, "careful")
+    except asyncio.CancelledError:
+        await stamp(folder, "cleaned")
+        raise
+
+
+@define.workflow(name="second.try", version="1.0.0", max_attempts=2)
+async def second_try(folder: str) -> str:
+    """Fails while a child is under way; the second attempt is a fresh one."""
+    if context.attempt == 1:
+        waiting = asyncio.ensure_future(hold(folder, "left.behind"))
+        await echo("the first step")
+        try:
+            raise RetryAfter(0.05, "once more")
+        finally:
+            del waiting
+    return await say("second")
+
+
+@define.workflow(name="group", version="1.0.0")
+async def group(folder: str) -> list[str]:
+    """One child fails: the group cancels the other, and the workflow goes on."""
+    caught: list[str] = []
+    try:
+        async with asyncio.TaskGroup() as together:
+            together.create_task(_held(folder))
+            together.create_task(_fails())
+    except* Odd as several:
+        caught += [type(error).__name__ for error in several.exceptions]
+    return caught
+
+
+async def _held(folder: str) -> str:
+    return await hold(folder, "grouped")
+
+
+async def _fails() -> int:
+    return await odd(1)
+
+
+@define.workflow(name="first.of", version="1.0.0")
+async def first_of(folder: str) -> str:
+    """The faster of two, the other is dropped."""
+    slow = asyncio.create_task(_held(folder))
+    fast = asyncio.create_task(_nap())
+    done, _ = await asyncio.wait((slow, fast), return_when=asyncio.FIRST_COMPLETED)
+    slow.cancel()
+    return done.pop().result()
+
+
+async def _nap() -> str:
+    return await nap(0.05)
+
+
+@define.workflow(name="mixed", version="1.0.0")
+async def mixed(count: int) -> int:
+    """Half of the calls fail; gather keeps their exceptions."""
+    found = await asyncio.gather(*(odd(number) for number in range(count)), return_exceptions=True)
+    return sum(isinstance(one, Odd) for one in found)
+
+
+@define.workflow(name="outer", version="1.0.0")
+async def outer(folder: str, levels: int) -> str:
+    return await (outer(folder, levels - 1) if levels else holds_once(folder))
+
+
+@define.action(name="dies", version="1.0.0", isolation="process", on_crash="fail")
+def dies() -> None:
+    os._exit(9)
+
+
+@define.action(name="dies.once", version="1.0.0", isolation="process")
+def dies_once(folder: str) -> int:
+    mark = Path(folder) / "died"
+    if not mark.exists():
+        mark.touch()
+        os._exit(9)
+    return context.attempt

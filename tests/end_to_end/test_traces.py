@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,11 +105,11 @@ def test_one_run_is_three_spans_from_three_processes(house: House, client: Clien
 def test_a_workflow_its_subroutines_and_a_retry_are_one_trace(
     house: House, client: Client, backend: OtlpReceiver
 ) -> None:
-    async def act() -> tuple[str, list[dict[str, str]]]:
+    async def act() -> tuple[str, list[Any]]:
         async with client:
             run = await client.trigger(traced("hello"))
             assert await run.result(timeout=20) == ["hello", 2]
-            return run.id, await run.tree()
+            return run.id, list(await run.tree())
 
     run_id, tree = asyncio.run(act())
     client._telemetry.close()  # type: ignore[union-attr]
