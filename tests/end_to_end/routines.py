@@ -79,6 +79,12 @@ def big(size: int) -> bytes:
     return bytes(size)
 
 
+@define.action(name="heavy", version="1.0.0")
+def heavy(size: int) -> bytes:
+    """Every page of it is really there (one of zeros is not)."""
+    return b"x" * size
+
+
 @define.action(name="text", version="1.0.0")
 def text(size: int) -> str:
     return "x" * size

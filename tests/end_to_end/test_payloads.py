@@ -89,7 +89,7 @@ def peak():
 with SyncClient() as client:
     client.run("text", args=[100_000])
     before = peak()
-    value = client.run("big", args=[int(sys.argv[1])])
+    value = client.run("heavy", args=[int(sys.argv[1])])
     print(len(value), peak() - before)
 """
 
