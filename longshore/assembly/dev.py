@@ -19,7 +19,7 @@ from longshore.assembly.fleet import make_coordinator, make_supervisor, ready_or
 from longshore.assembly.places import SOCKET, answers, make_folders, socket_path
 from longshore.broker.local import LocalRouter
 from longshore.broker.local_socket import serve
-from longshore.client import Client
+from longshore.client import Client, Fields
 from longshore.core.envelope import Names
 from longshore.core.errors import UnavailableError, UsageError
 from longshore.settings import Settings, load
@@ -54,7 +54,7 @@ class House:
         self._crew = crew
         self._parts = parts
 
-    async def wait_for_workers(self) -> list[dict[str, Any]]:
+    async def wait_for_workers(self) -> list[Fields]:
         """Wait until every process of the crew has joined; gives the workers as `workers list` shows them.
 
         Raises UnavailableError when they do not in time, UsageError when their modules are wrong.

@@ -17,6 +17,7 @@ from longshore.broker import connect
 from longshore.broker.bus import Bus
 from longshore.client.batches import each
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
+from longshore.client.fields import Fields, row, rows
 from longshore.client.link import Link, Unanswered
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
 from longshore.client.places import broker_in_force, cargo_of
@@ -276,25 +277,21 @@ class Client:
         routine: str | None = None,
         tag: str | None = None,
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Fields]:
         """The newest runs, as plain fields, the newest first."""
-        found: list[dict[str, Any]] = await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit)
-        return found
+        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit))
 
-    async def workers(self) -> list[dict[str, Any]]:
+    async def workers(self) -> list[Fields]:
         """The workers, as plain fields."""
-        found: list[dict[str, Any]] = await self.ask("workers")
-        return found
+        return rows(await self.ask("workers"))
 
-    async def dead(self, *, limit: int = 50) -> list[dict[str, Any]]:
+    async def dead(self, *, limit: int = 50) -> list[Fields]:
         """The newest messages nobody could read or decide, the newest first."""
-        found: list[dict[str, Any]] = await self.ask("dead", limit=limit)
-        return found
+        return rows(await self.ask("dead", limit=limit))
 
-    async def dead_letter(self, letter_id: int) -> dict[str, Any]:
+    async def dead_letter(self, letter_id: int) -> Fields:
         """One of them, whole."""
-        letter: dict[str, Any] = await self.ask("dead_letter", id=letter_id)
-        return letter
+        return row(await self.ask("dead_letter", id=letter_id))
 
     async def ask(self, what: str, *, run_ids: Sequence[str] = (), timeout: float = ASK_TIMEOUT, **params: Any) -> Any:
         """The coordinator's answer to any question, as plain data.

@@ -88,7 +88,7 @@ class OrderBook:
         """
         run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
         if isinstance(order.what, str):
-            routine, args, kwargs, key = order.what, order.args or (), order.kwargs or {}, ""
+            routine, (args, kwargs), key = order.what, _plain_arguments(order), ""
             travelling = to_message(_travelling(options)) if options else _PLAIN
         else:
             call = _taken(order, options)
@@ -110,6 +110,16 @@ class OrderBook:
         except EncodingError:
             return ""  # the encoding that follows says it better
         return cache_key(self._project, routine.name, routine.version, digest)
+
+
+def _plain_arguments(order: Order) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    args = () if order.args is None else order.args
+    kwargs = {} if order.kwargs is None else order.kwargs
+    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+        raise UsageError(f"args={args!r} is not a list of arguments: write args=[...]")
+    if not isinstance(kwargs, Mapping):
+        raise UsageError(f"kwargs={kwargs!r} is not a mapping of names to arguments: write kwargs={{...}}")
+    return args, kwargs
 
 
 def _taken(order: Order, options: RunOptions) -> Call[Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from longshore.client.conversation import Conversation
+from longshore.client.fields import Fields, row, rows
 from longshore.client.orders import seconds
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
@@ -58,23 +59,22 @@ class Run(Generic[R_co]):
         """Where it stands now. Raises Rejected (`unknown_run`) when there is no such run."""
         return str((await self.info())["status"])
 
-    async def info(self) -> dict[str, Any]:
-        """The run's fields."""
-        info: dict[str, Any] = await self._conversation.ask("run", [self.id])
-        return info
+    async def info(self) -> Fields:
+        """The run's fields, as keys and attributes alike."""
+        return row(await self._conversation.ask("run", [self.id]))
 
-    async def history(self) -> list[dict[str, Any]]:
+    async def history(self) -> list[Fields]:
         """Every change of its status, the first first."""
         return await self._pages("history", "seq")
 
-    async def tree(self) -> list[dict[str, Any]]:
+    async def tree(self) -> list[Fields]:
         """The run and everything below it, with times and sizes."""
         return await self._pages("tree", "no")
 
-    async def why_waiting(self) -> dict[str, Any] | None:
+    async def why_waiting(self) -> Fields | None:
         """Why it does not go on and who holds it; None when it does not wait."""
-        why: dict[str, Any] | None = await self._conversation.ask("why", [self.id])
-        return why
+        why = await self._conversation.ask("why", [self.id])
+        return None if why is None else row(why)
 
     async def result(self, timeout: Duration | None = None) -> R_co:
         """Its result, once it has ended.
@@ -126,12 +126,12 @@ class Run(Generic[R_co]):
         finally:
             self._conversation.unfollow(self.id, feed)
 
-    async def _pages(self, what: str, mark: str, after: int = 0) -> list[dict[str, Any]]:
+    async def _pages(self, what: str, mark: str, after: int = 0) -> list[Fields]:
         """All rows behind `after`; each page is asked for with the mark of the last row before it."""
-        found: list[dict[str, Any]] = []
+        found: list[Fields] = []
         while True:
             page = await self._conversation.ask(what, [self.id], after=after, limit=PAGE)
-            found += page
+            found += rows(page)
             if len(page) < PAGE:
                 return found
             after = page[-1][mark]

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from longshore.client.client import ACCEPT_TIMEOUT, CONNECT_TIMEOUT, Client, Seconds
 from longshore.client.conversation import ASK_TIMEOUT
+from longshore.client.fields import Fields
 from longshore.client.orders import RunOptions
 from longshore.client.run import Change, Run
 from longshore.client.waiting import Why
@@ -94,19 +95,19 @@ class SyncRun(Generic[R_co]):
         """See Run.status."""
         return self._thread.call(self._run.status())
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Fields:
         """See Run.info."""
         return self._thread.call(self._run.info())
 
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[Fields]:
         """See Run.history."""
         return self._thread.call(self._run.history())
 
-    def tree(self) -> list[dict[str, Any]]:
+    def tree(self) -> list[Fields]:
         """See Run.tree."""
         return self._thread.call(self._run.tree())
 
-    def why_waiting(self) -> dict[str, Any] | None:
+    def why_waiting(self) -> Fields | None:
         """See Run.why_waiting."""
         return self._thread.call(self._run.why_waiting())
 
@@ -263,19 +264,19 @@ class SyncClient:
 
     def runs(
         self, *, status: str | None = None, routine: str | None = None, tag: str | None = None, limit: int = 50
-    ) -> list[dict[str, Any]]:
+    ) -> list[Fields]:
         """See Client.runs."""
         return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, limit=limit))
 
-    def workers(self) -> list[dict[str, Any]]:
+    def workers(self) -> list[Fields]:
         """See Client.workers."""
         return self._opened().call(self._client.workers())
 
-    def dead(self, *, limit: int = 50) -> list[dict[str, Any]]:
+    def dead(self, *, limit: int = 50) -> list[Fields]:
         """See Client.dead."""
         return self._opened().call(self._client.dead(limit=limit))
 
-    def dead_letter(self, letter_id: int) -> dict[str, Any]:
+    def dead_letter(self, letter_id: int) -> Fields:
         """See Client.dead_letter."""
         return self._opened().call(self._client.dead_letter(letter_id))
 
