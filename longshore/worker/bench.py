@@ -19,7 +19,9 @@ from longshore.core.errors import (
     EncodingError,
     PayloadCorrupt,
     PayloadUnavailable,
+    Rejected,
     RetryAfter,
+    UsageError,
 )
 from longshore.core.message import ClaimCheck, Failure, Finished, Start, Value
 from longshore.payloads.cargo import Cargo
@@ -159,6 +161,8 @@ def judge(attempt: Attempt, error: BaseException) -> Verdict:
             case DecodeError() | PayloadCorrupt():
                 return Verdict(SYSTEM_FAILURE, retry=False)
         return Verdict(FAILED)
+    if isinstance(error, UsageError) and not isinstance(error, Rejected):  # the code is wrong: again is the same again
+        return Verdict(FAILED, retry=False)
     return Verdict(FAILED, retry=isinstance(error, attempt.routine.policy.retry_on))
 
 

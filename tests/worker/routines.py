@@ -84,6 +84,11 @@ def fail(kind: str) -> None:
             raise SystemExit(3)
 
 
+@define.action(name="calls.another", version="1.0.0", max_attempts=3)
+async def calls_another() -> int:
+    return await double(1)
+
+
 @define.action(name="unencodable", version="1.0.0")
 def unencodable() -> Any:
     return {"deep": [threading.Lock()]}

@@ -15,6 +15,7 @@ from tests.worker import routines
 from tests.worker.conftest import SiteMaker
 from tests.worker.routines import (
     block_loop,
+    calls_another,
     double,
     echo,
     fail,
@@ -128,6 +129,14 @@ async def test_arguments_that_do_not_fit_fail_at_once_naming_the_parameter(sites
         assert (report.how, report.retry) == ("failed", False)
         assert report.error is not None and "'x'" in report.error.message
         assert report.error.type == "longshore.core.errors.ArgumentError"
+
+
+async def test_a_task_that_calls_another_routine_fails_at_once_and_says_what_to_write(sites: SiteMaker) -> None:
+    async with sites() as site:
+        site.coordinator.direct(site.coordinator.start(calls_another))
+        report = await site.coordinator.finished()
+        assert (report.how, report.retry) == ("failed", False)
+        assert report.error is not None and "only a workflow may wait for other routines" in report.error.message
 
 
 async def test_a_result_that_cannot_travel_fails_naming_the_path(sites: SiteMaker) -> None:
