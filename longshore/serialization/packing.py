@@ -5,6 +5,7 @@ Light means: no buffer over LARGE, not too many items, not too deep. It never ho
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from types import NoneType
 from typing import Any, Final
 
@@ -95,6 +96,8 @@ class Packing:
             return known[1]
         plan = codec.plan(type(value))
         if plan is None:
+            if isinstance(value, Awaitable):
+                raise EncodingError(f"{value!r} is no value yet: write `await` before it")
             raise EncodingError(
                 f"a {type(value).__module__}.{type(value).__qualname__} cannot travel: codec.register its type, or "
                 "pass plain data"

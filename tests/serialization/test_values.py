@@ -346,6 +346,16 @@ def test_an_unclaimed_type_is_an_error_that_names_the_path(wrap: Callable[[Any],
         assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_a_forgotten_await_is_called_that() -> None:
+    async def later() -> int:
+        return 1
+
+    waiting = later()
+    with pytest.raises(EncodingError, match=r"^\$\[0\]: .*later.* is no value yet: write `await` before it"):
+        encode([waiting])
+    waiting.close()
+
+
 @pytest.mark.parametrize("value", [OrderedDict(a=1), range(3), lambda: 1, "\ud800", Exception, (1).__add__])
 def test_other_things_that_cannot_travel_are_named_too(value: Any) -> None:
     with pytest.raises(EncodingError) as caught:
