@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -70,10 +71,16 @@ def collect(modules: Iterable[str | ModuleType]) -> Catalog:
     return Catalog(found, modules=[module.__name__ for module in imported])
 
 
+def _module_of_file(name: str) -> str:
+    path = PurePath(name).with_suffix("")
+    if not path.is_absolute() and ".." not in path.parts:
+        return ".".join(path.parts)
+    return f"{path.name}, in the folder {path.parent}"
+
+
 def _imported(name: str) -> ModuleType:
     if name.endswith(".py") or "/" in name:
-        suggestion = name.removesuffix(".py").strip("./").replace("/", ".")
-        raise DefinitionError(f"{name!r} is a file; give the module's name as for `python -m`: {suggestion}")
+        raise DefinitionError(f"{name!r} is a file; give the module's name as for `python -m`: {_module_of_file(name)}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the current folder, as `python -m` does
     try:

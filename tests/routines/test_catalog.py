@@ -85,3 +85,12 @@ def test_what_cannot_be_imported_is_named_with_what_to_do(folder: Path) -> None:
     ]:
         with pytest.raises(DefinitionError, match=advice):
             collect([name])
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("flows.py", ": flows$"), ("./a/flows.py", r": a\.flows$"), ("/srv/flows.py", ": flows, in the folder /srv$")],
+)
+def test_a_file_instead_of_a_module_is_answered_with_the_module(file: str, said: str) -> None:
+    with pytest.raises(DefinitionError, match=said):
+        collect(file)
