@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from longshore.cli import demo, doctor, fleet, runs, serve, trigger
 from longshore.cli.problems import FAILED, USAGE, Problem, explain
@@ -73,10 +74,20 @@ def run(arguments: list[str]) -> int:
 
 def _usage(error: typer.TyperException, arguments: list[str]) -> Problem:
     text = error.format_message() if hasattr(error, "format_message") else str(error)
-    words = [word for word in arguments[:2] if not word.startswith("-")]
-    first = words[0] if words else ""
-    path = " ".join(words) if first in ("runs", "workers", "dead") else first
-    known = first in {command.name for command in app.registered_commands} | {
-        group.name for group in app.registered_groups
-    }
-    return Problem("UsageError", text, f"see `longshore {path + ' ' if known else ''}--help`", USAGE)
+    path = _known(arguments)
+    text = text or f"`{path}` needs a command"
+    return Problem("UsageError", text, f"see `{path} --help`", USAGE)
+
+
+def _known(arguments: list[str]) -> str:
+    """`longshore` and those of the first two words that name a command."""
+    first, second = (*arguments, "", "")[:2]
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    if first in groups:
+        inside = {command.name or getattr(command.callback, "__name__", "") for command in _commands(groups[first])}
+        return f"longshore {first} {second}" if second in inside else f"longshore {first}"
+    return f"longshore {first}" if first in {command.name for command in app.registered_commands} else "longshore"
+
+
+def _commands(group: typer.Typer | None) -> list[CommandInfo]:
+    return group.registered_commands if group is not None else []

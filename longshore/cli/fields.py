@@ -45,6 +45,7 @@ def why_text(why: Any) -> str:
     if not why or isinstance(why, str):
         return why or ""
     facts = as_fields(why)
-    holders = [str(holder) for holder in facts.get("holders") or []]
+    said = str(facts.get("text") or facts.get("kind"))
+    holders = [str(holder) for holder in facts.get("holders") or [] if str(holder) not in said]
     more = f" ({', '.join(holders[:3])}{', …' if len(holders) > 3 else ''})" if holders else ""
-    return f"{facts.get('text') or facts.get('kind')}{more}"
+    return f"{said}{more}"

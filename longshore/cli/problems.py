@@ -47,6 +47,14 @@ class StoppedWaiting(LongshoreError):
         self.run_id = run_id
 
 
+class WaitedLongEnough(TimeoutError):
+    """The time somebody gave for the wait is over; the run goes on."""
+
+    def __init__(self, run_id: str, patience: float) -> None:
+        super().__init__(f"{run_id} has not ended within {patience:g} s; it goes on")
+        self.run_id = run_id
+
+
 _ADVICE: Final[tuple[tuple[type[LongshoreError], str], ...]] = (
     (
         BrokerUnavailableError,
@@ -58,15 +66,30 @@ _ADVICE: Final[tuple[tuple[type[LongshoreError], str], ...]] = (
     (SettingsError, "correct the variable, or the same name in longshore.toml"),
 )
 
+_LOOK: Final = {
+    "unknown_run": "`longshore runs list` shows the newest ones; LONGSHORE_NAMESPACE and the folder decide whose",
+    "unknown_letter": "`longshore dead list` shows those that are there",
+    "busy": "the same again in a moment",
+}
+"""What to do next, by the rule that refused."""
+_SAID_WRONG: Final = frozenset(
+    {
+        *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
+        *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms"),
+    }
+)
+"""Rules about what was typed, not about what is."""
+
 
 def explain(error: BaseException) -> Problem | None:
     """What to say about an error; None for one that nobody expected (a defect: its traceback is the best text)."""
     match error:
         case KeyboardInterrupt():
             return Problem("Interrupted", "interrupted", status=FAILED)
-        case StoppedWaiting(run_id=run_id):
+        case StoppedWaiting(run_id=run_id) | WaitedLongEnough(run_id=run_id):
             advice = f"`longshore runs watch {run_id}` waits again, `longshore runs cancel {run_id}` ends it"
-            return Problem("Interrupted", str(error), advice, run_id=run_id)
+            kind = "Interrupted" if isinstance(error, StoppedWaiting) else "TimeoutError"
+            return Problem(kind, str(error), advice, run_id=run_id)
         case NotYetAccepted():
             return _not_yet_accepted(error)
         case RunError():
@@ -74,7 +97,7 @@ def explain(error: BaseException) -> Problem | None:
         case TimeoutError():
             return Problem("TimeoutError", _first_line(error) or "the wait is over; the run goes on")
         case Rejected():
-            return Problem("Rejected", _first_line(error), run_id=error.run_id)
+            return _rejected(error)
         case LongshoreError():
             return _of_the_tree(error)
         case OSError():
@@ -97,6 +120,12 @@ def _not_yet_accepted(error: NotYetAccepted) -> Problem:
     if run_id:
         advice += f"; the trigger waits in the broker: `longshore runs watch {run_id}`"
     return Problem("NotYetAccepted", _first_line(error), advice, run_id=run_id)
+
+
+def _rejected(error: Rejected) -> Problem:
+    text = _first_line(error).removeprefix(f"rejected ({error.rule}): ")
+    status = USAGE if error.rule in _SAID_WRONG else FAILED
+    return Problem("Rejected", text, _LOOK.get(error.rule, ""), status, error.run_id)
 
 
 def _run_error(error: RunError) -> Problem:

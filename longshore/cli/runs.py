@@ -85,8 +85,8 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("run", info["run_id"]),
             ("routine", routine_id(info)),
             ("status", info["status"]),
-            ("cached", info.get("cached")),
-            ("waits for", why_text(info.get("why_waiting"))),
+            ("cached", info.get("cached") or None),
+            ("why", why_text(info.get("why_waiting"))),
             ("queue", info.get("queue")),
             ("attempt", info["attempt"]),
             ("crashes", info.get("crashes")),
@@ -101,7 +101,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("took", took(info)),
             ("result", to_json(info["result"]) if "result" in info else None),
             ("error", f"{error.get('type')}: {error.get('message')}" if error else None),
-            ("traceback", error.get("traceback")),
+            ("traceback", (error.get("traceback") or "").rstrip()),
         ]
     )
 
@@ -180,8 +180,8 @@ async def _why(screen: Screen, run_id: str) -> None:
     screen.facts(
         [
             ("status", status),
-            ("waits for", facts.get("kind")),
-            ("", facts.get("text")),
+            ("why", facts.get("text")),
+            ("kind", facts.get("kind")),
             ("holders", facts.get("holders")),
             ("position", facts.get("position")),
             ("since", time_of(facts.get("since"))),

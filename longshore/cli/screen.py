@@ -44,6 +44,7 @@ class Screen:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self.terminal = sys.stdout.isatty() and not as_json
+        self._live: Console | None = None
 
     @property
     def console(self) -> Console:
@@ -58,6 +59,11 @@ class Screen:
         from rich.console import Console
 
         return Console(stderr=True, soft_wrap=True, highlight=False)
+
+    @property
+    def moving(self) -> bool:
+        """Whether a line that changes stands below the output now."""
+        return self._live is not None
 
     @property
     def width(self) -> int:
@@ -75,14 +81,14 @@ class Screen:
     def text(self, text: str | Text = "", *, style: str = "") -> None:
         """A line of result."""
         if self.terminal:
-            self.console.print(text, style=style or None, markup=False)
+            (self._live or self.console).print(text, style=style or None, markup=False)
         else:
             print(text, flush=True)
 
     def remark(self, text: str, *, style: str = "dim") -> None:
         """A line beside the result: progress, hints. Not in JSON."""
         if not self.as_json:
-            self.remarks.print(text, style=style, markup=False)
+            (self._live or self.remarks).print(text, style=style, markup=False, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
         """Rows under their names; a column whose name ends in `#` is numbers, set to the right."""
@@ -132,12 +138,23 @@ class Screen:
 
     @contextmanager
     def status(self, text: str) -> Iterator[Any]:
-        """A spinner in a terminal for as long as the block takes; gives a function that changes its text."""
+        """A spinner in a terminal for as long as the block takes; gives a function that changes its text.
+
+        Lines printed meanwhile go through its console: another one would write into the spinner's line.
+        """
         if self.as_json or not sys.stderr.isatty():
             yield lambda _text: None
             return
-        with self.remarks.status(text) as spinner:
-            yield spinner.update
+        from rich.console import Console
+        from rich.text import Text
+
+        live = Console(stderr=True, highlight=False)
+        with live.status(Text(text)) as spinner:
+            self._live = live
+            try:
+                yield lambda words: spinner.update(Text(words, overflow="ellipsis", no_wrap=True))
+            finally:
+                self._live = None
 
 
 def to_json(data: Any, *, compact: bool = False) -> str:

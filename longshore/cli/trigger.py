@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longshore.cli.fields import why_text
 from longshore.cli.options import AsJson, arguments, checked_durations, metadata
 from longshore.cli.waiting import follow
 
@@ -85,10 +86,12 @@ async def _trigger(screen: Screen, order: Order, wait: bool, wait_timeout: str |
         )
         if wait:
             return await follow(screen, run, patience=patience)
-        status = await run.status()
+        info = await run.info()
         if screen.as_json:
-            screen.document({"run_id": run.id, "status": status})
+            screen.document({"run_id": run.id, "status": info["status"], "why_waiting": info["why_waiting"]})
             return 0
         screen.text(run.id)
-        screen.remark(f"{status}; `longshore runs watch {run.id}` follows it")
+        if info["status"] == "PENDING_VERSION":
+            screen.remark(f"it waits: {why_text(info['why_waiting'])}", style="yellow")
+        screen.remark(f"{info['status']}; `longshore runs watch {run.id}` follows it")
     return 0

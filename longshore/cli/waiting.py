@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from longshore.cli.fields import as_fields, why_text
-from longshore.cli.problems import FAILED, StoppedWaiting, explain
+from longshore.cli.problems import FAILED, StoppedWaiting, WaitedLongEnough, explain
 from longshore.core.errors import RunError, UnavailableError
 
 if TYPE_CHECKING:
@@ -28,19 +28,37 @@ def change_line(change: Any) -> str:
     return f"{fields['status']}{attempt}{reason}"
 
 
+class Lines:
+    """The changes of one run as lines. How far it is stands in the moving line, or is a line each time it is news."""
+
+    def __init__(self, screen: Screen, run_id: str, moving: Any) -> None:
+        self._screen = screen
+        self._run_id = run_id
+        self._moving = moving
+        self._last = ""
+
+    def tells(self, change: Any) -> bool:
+        """Whether this change is worth a line; it is in the moving line in any case."""
+        self._moving(f"{self._run_id}  {change.status}  {change.reason}")
+        line, self._last = self._last, change_line(change)
+        return bool(change.seq) or (not self._screen.moving and line != self._last)
+
+
 async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
     """Show each change until the run has ended; 0 when it completed. Raises what `follow` raises."""
     status = ""
     try:
         async with asyncio.timeout(patience):
-            async for change in run.watch():
-                status = change.status
-                if screen.as_json:
-                    screen.line(as_fields(change))
-                else:
-                    screen.text(change_line(change))
+            with screen.status(run.id) as moving:
+                lines = Lines(screen, run.id, moving)
+                async for change in run.watch():
+                    status = change.status
+                    if screen.as_json:
+                        screen.line(as_fields(change))
+                    elif lines.tells(change):
+                        screen.text(change_line(change))
     except TimeoutError:
-        raise TimeoutError(f"{run.id} has not ended within {patience:g} s; it goes on") from None
+        raise WaitedLongEnough(run.id, patience or 0) from None
     except asyncio.CancelledError:
         raise StoppedWaiting(run.id) from None
     return 0 if status == "COMPLETED" else FAILED
@@ -49,13 +67,13 @@ async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | N
 async def follow(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
     """Wait for the end and print the result; gives the exit status.
 
-    Raises TimeoutError when `patience` seconds are over, StoppedWaiting on Ctrl-C; the run goes on in both cases.
+    Raises WaitedLongEnough when `patience` seconds are over, StoppedWaiting on Ctrl-C; the run goes on in both cases.
     """
     try:
         async with asyncio.timeout(patience):
             return await _to_the_end(screen, run)
     except TimeoutError:
-        raise TimeoutError(f"{run.id} has not ended within {patience:g} s; it goes on") from None
+        raise WaitedLongEnough(run.id, patience or 0) from None
     except asyncio.CancelledError:
         raise StoppedWaiting(run.id) from None
 
@@ -83,9 +101,10 @@ async def _ending(run: Run[Any]) -> Any:
 
 
 async def _changes(screen: Screen, run: Run[Any], spinner: Any) -> None:
+    lines = Lines(screen, run.id, spinner)
     async for change in run.watch():
-        spinner(f"{run.id}  {change.status}  {change.reason}")
-        screen.remark(change_line(change))
+        if lines.tells(change):
+            screen.remark(change_line(change))
 
 
 async def _reasons(screen: Screen, run: Run[Any]) -> None:

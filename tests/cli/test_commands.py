@@ -176,7 +176,7 @@ def test_a_second_dev_in_the_same_folder_is_refused(dev: Terminal) -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> None:
-    run_id = dev.run("trigger", "nap", "--arg", "seconds=2").stdout.strip()
+    run_id = dev.run("trigger", "nap", "--arg", "seconds=6").stdout.strip()
 
     def executing() -> bool:
         return bool(dev.json("runs", "show", run_id)["status"] == "EXECUTING")
@@ -196,6 +196,7 @@ def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> Non
         (("trigger",), "Missing argument"),
         (("trigger", "add", "--args", "{"), "--args is not JSON"),
         (("runs", "shwo"), "No such command"),
+        (("runs",), "`longshore runs` needs a command"),
         (("runs", "list", "--limit", "0"), "--limit"),
         (("trigger", "add", "--delay", "soon"), "soon"),
     ],

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from longshore.cli.fields import why_text
 from longshore.cli.options import arguments, loose, metadata
-from longshore.cli.problems import FAILED, USAGE, StoppedWaiting, explain
-from longshore.cli.screen import plain_table, seconds, shown, size, to_json
+from longshore.cli.problems import FAILED, USAGE, StoppedWaiting, WaitedLongEnough, explain
+from longshore.cli.screen import Screen, plain_table, seconds, shown, size, to_json
+from longshore.cli.waiting import Lines
+from longshore.client import Change
 from longshore.core.errors import (
     ArgumentError,
     BrokerUnavailableError,
@@ -66,10 +69,13 @@ def test_loose_values_are_json_where_they_are_json() -> None:
         (BrokerUnavailableError("no answer from localhost:5672", run_id="r1"), FAILED, "LONGSHORE_BROKER_URL"),
         (NotYetAccepted("no coordinator has answered", run=Handle()), FAILED, "longshore runs watch 0190-run"),
         (Rejected("max_size", "the queue is full"), FAILED, ""),
+        (Rejected("unknown_run", "there is no run r1"), FAILED, "longshore runs list"),
+        (Rejected("status", "'NOPE' is no status"), USAGE, ""),
         (SettingsError("LONGSHORE_LEASE", "must be longer"), USAGE, "longshore.toml"),
         (ArgumentError("epochs: not a number", parameter="epochs"), USAGE, ""),
         (RunFailed("r1 ended FAILED", run_id="r1", status="FAILED"), FAILED, "longshore runs show r1"),
         (StoppedWaiting("r1"), FAILED, "longshore runs cancel r1"),
+        (WaitedLongEnough("r1", 2.0), FAILED, "longshore runs watch r1"),
         (TimeoutError(), FAILED, ""),
         (KeyboardInterrupt(), FAILED, ""),
     ],
@@ -93,6 +99,26 @@ def test_further_lines_of_an_error_are_its_advice() -> None:
     problem = explain(UsageError("it is wrong\ndo it so"))
     assert problem is not None
     assert (problem.text, problem.advice) == ("it is wrong", "do it so")
+
+
+def test_a_refusal_is_said_once() -> None:
+    problem = explain(Rejected("unknown_run", "there is no run r1"))
+    assert problem is not None
+    assert problem.text == "there is no run r1"
+
+
+def test_a_reason_does_not_name_its_holder_twice() -> None:
+    assert why_text({"text": "executes on w1", "holders": ["w1"]}) == "executes on w1"
+    assert why_text({"text": "all 2 slots are taken", "holders": ["r1", "r2"]}) == "all 2 slots are taken (r1, r2)"
+
+
+def test_how_far_a_run_is_makes_a_line_only_when_it_is_news() -> None:
+    moved: list[str] = []
+    lines = Lines(Screen(), "r1", moved.append)
+    words = [("started", 3), ("1% slow", 0), ("1% slow", 0), ("2% slow", 0), ("returned", 4)]
+    told = [lines.tells(Change("r1", "EXECUTING", reason, seq=seq)) for reason, seq in words]
+    assert told == [True, True, False, True, True]
+    assert len(moved) == len(words)
 
 
 @pytest.mark.parametrize(
