@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -27,6 +28,9 @@ LOOK_EVERY: Final = 1.0
 
 PAGE: Final = 1000
 """Rows that are asked for at once."""
+
+
+_BEGUN: Final = frozenset({Status.EXECUTING, Status.HANGING, Status.SUSPENDED, Status.CANCELING})
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -113,15 +117,17 @@ class Run(Generic[R_co]):
 
         self._conversation.follow(self.id, feed)
         try:
-            seen = 0
+            seen, status = 0, ""
             while True:
                 changes = await self._unseen(seen)
                 for change in changes:
                     yield change
                 if changes and changes[-1].status in FINAL:
                     return
-                seen = changes[-1].seq if changes else seen
-                for change in _progress(news, await self._stirring(stirred)):
+                if changes:
+                    seen, status = changes[-1].seq, changes[-1].status
+                await self._stirring(stirred)
+                for change in _progress(news, begun=status in _BEGUN):
                     yield change
         finally:
             self._conversation.unfollow(self.id, feed)
@@ -145,14 +151,11 @@ class Run(Generic[R_co]):
             return []  # watching outlives a coordinator
         return [_change(row) for row in rows if row.get("valid", True)]
 
-    async def _stirring(self, stirred: asyncio.Event) -> bool:
-        try:
+    async def _stirring(self, stirred: asyncio.Event) -> None:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY):
                 await stirred.wait()
-        except TimeoutError:
-            return False
         stirred.clear()
-        return True
 
 
 def _change(row: dict[str, Any]) -> Change:
@@ -168,13 +171,19 @@ def _change(row: dict[str, Any]) -> Change:
     )
 
 
-def _progress(news: deque[RunChanged], stirred: bool) -> list[Change]:
-    """What the run said of itself since the last look; all else is in its history."""
+def _progress(news: deque[RunChanged], *, begun: bool) -> list[Change]:
+    """What the run said of itself since the last look; all else is in its history.
+
+    It stays in `news` until the history has told that the attempt has begun.
+    """
     said: list[Change] = []
-    while stirred and news:
-        one = news.popleft()
+    while news:
+        one = news[0]
         if not one.status:
             raise Rejected("unknown_run", one.reason, run_id=one.run_id)
         if one.status == Status.EXECUTING:
+            if not begun:
+                break
             said.append(Change(one.run_id, one.status, one.reason, one.attempt, one.at))
+        news.popleft()
     return said
