@@ -1,5 +1,8 @@
 """What a workflow may not touch while it runs: sockets, files for writing, subprocesses, threads.
 
+Nor may it block in time.sleep, which holds up every other workflow of its worker; a name imported before the first
+workflow (`from time import sleep`) is seen from Python 3.13 on only.
+
 One audit hook for the process, installed with the first workflow; it refuses only in the thread that is running a
 workflow at that moment, so that tasks in other threads notice nothing. Reading files, importing and logging stay
 allowed.
@@ -7,10 +10,12 @@ allowed.
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any, Final
 
@@ -39,6 +44,7 @@ _ACTS: Final = {
         "subprocess.Popen os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn os.startfile pty.spawn"
     ),
     "start a thread": "_thread.start_new_thread _thread.start_joinable_thread",
+    "block in time.sleep instead of `await asyncio.sleep(...)`": "time.sleep",
 }
 _FORBIDDEN: Final = {event: act for act, events in _ACTS.items() for event in events.split()}
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
@@ -57,6 +63,8 @@ def install() -> None:
             gc.callbacks.append(_note_collection)
             if sys.version_info < (3, 12):  # starting a thread raises no audit event before
                 _watch_threads()
+            if sys.version_info < (3, 13):  # nor does sleeping
+                _watch_sleep()
             _installed.append(True)
 
 
@@ -85,6 +93,17 @@ def _watch_threads() -> None:
         return start(*args)
 
     vars(threading)["_start_new_thread"] = watched
+
+
+def _watch_sleep() -> None:
+    sleep = time.sleep
+
+    @functools.wraps(sleep)
+    def watched(seconds: float, /) -> None:
+        _audit("time.sleep", (seconds,))
+        sleep(seconds)
+
+    vars(time)["sleep"] = watched
 
 
 def _opens_for_writing(_path: object, mode: object, flags: object) -> bool:

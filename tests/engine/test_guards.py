@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a database": lambda: sqlite3.connect(":memory:"),
     "a subprocess": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
     "a shell": lambda: os.system("true"),
+    "a sleep that blocks": lambda: time.sleep(0.001),
     "a thread": lambda: threading.Thread(target=print).start(),
     "to_thread": lambda: asyncio.to_thread(print),
     "an executor": lambda: asyncio.get_running_loop().run_in_executor(None, print),
