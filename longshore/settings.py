@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -204,6 +204,18 @@ def host_and_port(address: str) -> tuple[str, int]:
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return PREFIX + field.upper()
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """What is wrong with each LONGSHORE_* name that is no setting. Nothing refuses them: they may be somebody else's."""
+    said = []
+    for name in sorted(environment):
+        field = name.upper().removeprefix(PREFIX).lower()
+        if not name.upper().startswith(PREFIX) or field in Settings.model_fields:
+            continue
+        meant = ", ".join(variable(one) for one in nearest(field, list(Settings.model_fields)))
+        said.append(f"{name} is no setting" + (f"; did you mean {meant}?" if meant else ""))
+    return said
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +47,16 @@ class Finding:
     state: State
     text: str
     advice: str = ""
+
+
+def check_variables(environment: Iterable[str]) -> Finding:
+    """Whether every LONGSHORE_* variable is a setting: a slip in its name would go unnoticed."""
+    from longshore.settings import unknown_variables
+
+    unknown = unknown_variables(environment)
+    if not unknown:
+        return Finding("settings", "ok", "readable")
+    return Finding("settings", "warn", "; ".join(unknown), "correct or unset it: it changes nothing as it is")
 
 
 def check_address(url: str) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from longshore.assembly.places import broker_in_force, is_local
 from longshore.cli import checks
@@ -18,7 +19,7 @@ async def examine() -> list[Finding]:
         settings = load()
     except SettingsError as error:
         return [Finding("settings", "fail", str(error), "correct the variable, or the same name in longshore.toml")]
-    found = [Finding("settings", "ok", "readable")]
+    found = [checks.check_variables(os.environ)]
     found.append(checks.check_folders(settings))
     found.append(checks.check_database(settings))
     found.append(checks.check_free_disk(settings))

@@ -40,6 +40,16 @@ def listening_at(path: Path) -> Iterator[None]:
         yield
 
 
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest_one() -> None:
+    found = checks.check_variables(["PATH", "LONGSHORE_LEASE", "LONGSHORE_BROKER_ULR"])
+    assert (found.state, found.text) == (
+        "warn",
+        "LONGSHORE_BROKER_ULR is no setting; did you mean LONGSHORE_BROKER_URL, LONGSHORE_STORE_URL?",
+    )
+    assert "unset" in found.advice
+    assert checks.check_variables(["PATH", "LONGSHORE_LEASE"]).state == "ok"
+
+
 def test_a_port_that_takes_connections_is_fine(here: Path) -> None:
     with listening() as port:
         assert checks.check_address(f"amqp://guest:guest@127.0.0.1:{port}/").state == "ok"
