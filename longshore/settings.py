@@ -207,7 +207,7 @@ def variable(field: str) -> str:
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """What is wrong with each LONGSHORE_* name that is no setting. Nothing refuses them: they may be somebody else's."""
+    """What is wrong with each LONGSHORE_* name that is no setting. Nothing refuses them: they may be others'."""
     said = []
     for name in sorted(environment):
         field = name.upper().removeprefix(PREFIX).lower()
