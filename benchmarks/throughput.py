@@ -1,6 +1,6 @@
 """Throughput, latency, memory and idle cost on a private RabbitMQ + SQLite + one worker process.
 
-    python -m benchmarks.throughput [--quick] [--only NAME ...]
+    python benchmarks/throughput.py [--quick] [--only NAME ...]
 
 prints one JSON line. It starts what it needs. Nothing in Longshore knows of it: the client is the ordinary one, the
 coordinator and the worker are the commands of a user with their defaults.
@@ -17,7 +17,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
+
+if not __package__:  # started as a file: the folder above holds the packages
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import routines
 from benchmarks.fleet import Fleet, cpu_seconds, rss_bytes, running_fleet

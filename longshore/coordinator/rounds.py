@@ -1,7 +1,8 @@
-"""The loop of DESIGN 5: take what is there, read, decide, commit, send, settle. One batch at a time.
+"""The loop of DESIGN 5: take what is there, read, decide, commit, send, settle.
 
-It decides nothing itself. The loop's thread computes nothing while a batch commits in the writer's thread; publishing
-a batch overlaps with deciding the next one. What the ledger cannot decide is dead-lettered; when the store does not
+It decides nothing itself. While a batch commits in the writer's thread the next one is decided, unless that needs facts
+which are just being written; nothing is sent before it is committed, and when a commit fails what was decided after it
+is void. What the ledger cannot decide is dead-lettered; when the store does not
 answer nothing is taken, and nothing that was taken is lost.
 """
 
@@ -15,15 +16,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.coordinator import decoding, notices, placements
 from longshore.coordinator.bodies import Inputs, fill
 from longshore.coordinator.flights import Flights, Resends
 from longshore.coordinator.inbox import Batch, Inbox
 from longshore.coordinator.sender import Sender
-from longshore.coordinator.store import Store, StoreConflict
-from longshore.core.changes import Changes, Facts, Inbound, ReportsBound, Snapshot
+from longshore.coordinator.store import Prepared, Store, StoreConflict
+from longshore.core.changes import Changes, Facts, Inbound, Needs, ReportsBound, Snapshot
 from longshore.core.errors import LongshoreError, StoreUnavailableError
 from longshore.core.ledger import Ledger, LedgerConfig
 from longshore.core.message import Ask
@@ -46,6 +47,14 @@ class Undecided(Exception):
 def utcnow() -> datetime:
     """The shell's clock."""
     return datetime.now(UTC)
+
+
+class Ahead(NamedTuple):
+    """A batch whose commit is under way."""
+
+    batch: Batch
+    changes: Changes
+    task: asyncio.Task[None]
 
 
 class Rounds:
@@ -72,7 +81,8 @@ class Rounds:
         self._inputs = Inputs()
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._flights = Flights(sender, inbox.tell)
-        self._batch_no = 0
+        self._batch_no = 0  # the last one that was numbered
+        self._ahead: Ahead | None = None
         self._failed_ticks = 0
         self._failing_since: datetime | None = None
         self._pause = FIRST_PAUSE
@@ -114,16 +124,20 @@ class Rounds:
         """Round after round, until `stop`. Raises Fenced, or StoreUnavailableError when the patience is over."""
         inbox = self._inbox
         while not self.stopping:
+            if self._ahead is not None and self._ahead.task.done():
+                await self._arrive()
             batch = inbox.take()
             if batch.inbound or batch.asks:
                 await self._take(batch)
             if utcnow() >= self.tick_at:
+                await self._arrive()
                 await self._tick()
             if not inbox.wake.is_set() and not self.stopping:
                 await self._rest()
+        await self._arrive()
         await self._flights.emptied()
-        with contextlib.suppress(StoreUnavailableError):
-            await self._write(Changes(), utcnow())  # what was published: nothing goes twice after an orderly stop
+        with contextlib.suppress(StoreUnavailableError):  # what was published: nothing goes twice after an orderly stop
+            await self._write(self._prepare(Changes(), utcnow(), always=True))
 
     async def _rest(self) -> None:
         """Until something comes, or the next tick is due."""
@@ -141,20 +155,65 @@ class Rounds:
 
     async def close(self) -> None:
         """Give up what is still being sent, and end the writer's thread. Twice is harmless."""
+        if self._ahead is not None:
+            self._ahead.task.cancel()
+            await asyncio.gather(self._ahead.task, return_exceptions=True)
         await self._flights.close()
         await asyncio.to_thread(self._writing.shutdown)
 
     # --------------------------------------------------------------------------------------------------------- rounds
 
     async def _take(self, batch: Batch) -> None:
-        """Everything of a batch, whatever is in it and whatever the store does; then its questions."""
-        if batch.inbound:
-            try:
-                await self._persist(batch.inbound, batch)
-            except Undecided:
-                await self._one_by_one(batch)
-        else:
+        """Decide a batch while the one before it commits, and have it committed in its turn."""
+        ahead = self._ahead
+        if not batch.inbound or (ahead is not None and depends(self.ledger.needs(batch.inbound), ahead.changes)):
+            await self._arrive()
+        if not batch.inbound:
             await self._flights.depart((), batch, self._batch_no)
+            self._answer(batch)
+            return
+        ledger, now = self.ledger, utcnow()
+        try:
+            changes = self._decide(batch.inbound, now)
+            prepared = self._prepare(changes, now)
+        except Undecided:
+            await self._arrive()
+            await self._one_by_one(batch)
+            return
+        except StoreUnavailableError as error:
+            await self._arrive()
+            await self._endure(error)
+            await self._take_alone(batch)
+            return
+        await self._arrive()
+        if self.ledger is not ledger:  # the commit before failed: what was decided after it is void
+            await self._take_alone(batch)
+            return
+        task = asyncio.create_task(self._conclude(changes, prepared, batch))
+        task.add_done_callback(lambda _: self._inbox.wake.set())
+        self._ahead = Ahead(batch, changes, task)
+
+    async def _arrive(self) -> None:
+        """Wait for the commit under way; what could not be committed is taken again."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        try:
+            await ahead.task
+        except StoreUnavailableError as error:
+            await self._endure(error)
+            await self._take_alone(ahead.batch)
+        except Undecided:
+            await self._one_by_one(ahead.batch)
+
+    async def _take_alone(self, batch: Batch) -> None:
+        """Everything of a batch, whatever is in it and whatever the store does."""
+        try:
+            await self._persist(batch.inbound, batch)
+        except Undecided:
+            await self._one_by_one(batch)
+
+    def _answer(self, batch: Batch) -> None:
         if batch.asks:
             self._on_asks(batch.asks)
 
@@ -188,6 +247,11 @@ class Rounds:
 
     async def _round(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
         now = utcnow()
+        changes = self._decide(inbound, now)
+        await self._conclude(changes, self._prepare(changes, now), batch)
+
+    def _decide(self, inbound: Sequence[Inbound], now: datetime) -> Changes:
+        """Raises Undecided, StoreUnavailableError."""
         try:
             facts = self._store.reader.read(self.ledger.needs(inbound), now)
             changes = self.ledger.receive(inbound, facts, now, os.urandom)
@@ -195,43 +259,53 @@ class Rounds:
             raise
         except Exception as error:
             raise Undecided from error
-        await self._conclude(changes, batch, now)
+        self.tick_at = min(self.tick_at, self.ledger.next_tick_at(now))
+        return changes
 
-    async def _conclude(self, changes: Changes, batch: Batch | None, now: datetime) -> None:
-        """Commit, then have it sent."""
-        await self._commit(changes, now)
+    def _prepare(self, changes: Changes, now: datetime, *, always: bool = False) -> Prepared:
+        """The batch as rows, before the ledger goes on; without any, nothing is to be written. Raises Undecided."""
+        due = self.written_at is None or now - self.written_at >= OWNER_EVERY
+        number = self._batch_no
+        try:
+            if always or due or changes.is_durable():
+                self._batch_no = number = number + 1
+                prepared = self._store.writer.prepare(changes, number, now)
+            else:
+                prepared = Prepared(number, now, None)
+        except Exception as error:
+            raise Undecided from error
+        if self._telemetry.enabled:
+            placements.record(self._telemetry, changes, now)
+        return prepared
+
+    async def _conclude(self, changes: Changes, prepared: Prepared, batch: Batch | None) -> None:
+        """Commit, then have it sent; then its questions."""
+        if prepared.steps is not None:
+            await self._write(prepared)
         notices.tell(changes)
         self._inputs.keep(changes)
         fill(changes, self._inputs, self._store)
-        if self._telemetry.enabled:
-            placements.record(self._telemetry, changes, now)
-        await self._flights.depart(self._sender.letters(changes), batch, self._batch_no)
-        self.tick_at = min(self.tick_at, self.ledger.next_tick_at(now))
+        await self._flights.depart(self._sender.letters(changes), batch, prepared.batch_no)
+        if batch is not None:
+            self._answer(batch)
 
-    async def _commit(self, changes: Changes, now: datetime) -> None:
-        due = self.written_at is None or now - self.written_at >= OWNER_EVERY
-        if not due and not changes.is_durable():
-            return
-        await self._write(changes, now)
-
-    async def _write(self, changes: Changes, now: datetime) -> None:
-        number, published = self._batch_no + 1, self._resends.published(self._flights)
+    async def _write(self, prepared: Prepared) -> None:
+        published = self._resends.published(self._flights)
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writing, self._store.writer.commit, changes, number, published, now)
+            await loop.run_in_executor(self._writing, self._store.writer.write, prepared, published)
         except StoreConflict as error:
             raise Undecided from error
-        self._batch_no = number
         self._failing_since = None
-        self.written_at = now
+        self.written_at = prepared.now
 
     async def _tick(self) -> None:
         now = utcnow()
         try:
             facts = self._store.reader.read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)
-            self.tick_at = now + OWNER_EVERY
-            await self._conclude(changes, None, now)
+            self.tick_at = min(now + OWNER_EVERY, self.ledger.next_tick_at(now))
+            await self._conclude(changes, self._prepare(changes, now), None)
             self._resends.ticked(self._flights)
             self._failed_ticks = 0
         except StoreUnavailableError as error:
@@ -260,6 +334,7 @@ class Rounds:
             for part in _parts(whole):
                 await self._one(part)
         await self._flights.depart((), batch, self._batch_no)
+        self._answer(batch)
 
     async def _one(self, inbound: Inbound) -> None:
         try:
@@ -276,6 +351,18 @@ class Rounds:
             await self._reload()
         except StoreUnavailableError as error:
             await self._endure(error)
+
+
+def depends(needs: Needs, changes: Changes) -> bool:
+    """Whether a batch needs facts that the one under way is just writing: what has left the ledger's memory in it, what
+    it put into an index, what hangs together with those."""
+    if changes.suspended or changes.cursors or changes.cursors_done or changes.workers:
+        return True
+    if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
+        return True
+    if needs.idempotency_keys or needs.addresses or needs.calls:
+        return True
+    return bool(needs.cache_keys) and any(key in needs.cache_keys for key, _, _ in changes.cache)
 
 
 def _parts(inbound: Inbound) -> list[Inbound]:

@@ -29,6 +29,18 @@ LISTED: Final = (
 SCANNED: Final = 500
 HOLDERS: Final = 10
 _FINAL: Final = frozenset(status.value for status in FINAL)
+_WAITS_FOR: Final = {
+    Status.DELAYED.value: "time",
+    Status.PENDING_VERSION.value: "version",
+    Status.RETRYING.value: "retry",
+    Status.BLOCKED.value: "person",
+    Status.DISPATCHED.value: "worker",
+    Status.EXECUTING.value: "worker",
+    Status.CANCELING.value: "worker",
+    Status.HANGING.value: "calls",
+    Status.SUSPENDED.value: "calls",
+}
+"""What a run of this status waits for, as far as its row alone can tell; a queued one's reason is not in it."""
 
 
 def rfc3339(at: datetime | None) -> str | None:
@@ -197,7 +209,6 @@ def _conditions(status: str, routine: str, tag: str) -> Iterator[ColumnElement[b
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    waiting = row["status"] not in _FINAL
     return {
         "run_id": row["id"],
         "no": row["no"],
@@ -218,7 +229,20 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "worker_id": row["worker_id"],
         "cached": bool(row["cached"]),
         "reason": row["reason"],
-        "why_waiting": {"kind": row["status"].lower(), "text": row["reason"]} if waiting else None,
+        "why_waiting": None if row["status"] in _FINAL else _why(row),
+    }
+
+
+def _why(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a run waits, as far as its row alone can tell."""
+    kind = _WAITS_FOR.get(row["status"], row["status"].lower())
+    return {
+        "kind": kind,
+        "text": row["reason"],
+        "holders": [row["worker_id"]] if kind == "worker" and row["worker_id"] else [],
+        "position": None,
+        "since": _time(row["queued_at"] or row["created_at"]),
+        "next_at": None,
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -29,6 +29,39 @@ _CURSOR: Final = names("id kind run_id reason before after")
 _DEAD: Final = names("at source reason size headers traceback run_ids body")
 
 
+class Statement(Protocol):
+    """Something that writes rows."""
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Write them."""
+
+
+Step = tuple[Statement, Sequence[Any]]
+
+
+class Prepared(NamedTuple):
+    """A batch as rows, in the order in which they are written."""
+
+    batch_no: int
+    now: datetime
+    steps: list[Step] | None
+    """None: there is nothing to write."""
+
+
+class Loose:
+    """History rows of runs that are not in memory: the database numbers them."""
+
+    def __init__(self, insert_text: str, recount_text: str) -> None:
+        self._texts = insert_text, recount_text
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Write them, one by one; they are rare."""
+        insert_text, recount_text = self._texts
+        for row in rows:
+            connection.exec_driver_sql(insert_text, row)
+            connection.exec_driver_sql(recount_text, (row[0],))
+
+
 class Writer:
     """Commits batches under one term."""
 
@@ -48,14 +81,15 @@ class Writer:
         self._ended = update("run", rows.ENDED, mark, constants=_FINISHED)
         self._otherwise = update("run", rows.ENDED_OTHERWISE, mark, constants=_FINISHED)
         self._history = insert("history", _HISTORY, mark)
-        self._unnumbered = (
+        unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
             f"{', '.join([mark] * (len(_HISTORY) - 2))} FROM history WHERE run_id = {mark}"
         )
-        self._recount = (
+        recount = (
             "UPDATE run SET history_seq = (SELECT COALESCE(MAX(seq), 0) FROM history WHERE run_id = run.id) "
             f"WHERE id = {mark}"
         )
+        self._loose = Loose(unnumbered, recount)
         self._calls = insert("call", _CALL, mark, "DO NOTHING")
         self._closed = update("call", ("run_id", "generation", "address"), mark, constants="closed = 1", keys=3)
         self._deliveries = insert("delivery", _DELIVERY, mark)
@@ -90,10 +124,15 @@ class Writer:
     # ------------------------------------------------------------------------------------------------------ batches
 
     def commit(self, changes: Changes, batch_no: int, published_batch: int, now: datetime) -> None:
+        """Prepare and write in one go."""
+        self.write(self.prepare(changes, batch_no, now), published_batch)
+
+    def write(self, prepared: Prepared, published_batch: int) -> None:
         """Keep everything of a batch, or nothing.
 
         Raises Fenced, StoreConflict (the batch contradicts what is there), StoreUnavailableError; all definite.
         """
+        batch_no, now, steps = prepared
         with translated(f"batch {batch_no} cannot be written"):
             connection = self._connect()
             transaction = connection.begin()
@@ -105,7 +144,8 @@ class Writer:
                         "active for a store; stop one of them"
                     )
                 connection.exec_driver_sql(self._sent, (published_batch,))
-                self._write(connection, changes, batch_no, now)
+                for statement, values in steps or ():
+                    statement.run(connection, values)
             except BaseException:
                 self._give_up(transaction)
                 raise
@@ -132,44 +172,47 @@ class Writer:
         except SQLAlchemyError:
             self.drop()  # the database ends the transaction with the connection
 
-    def _write(self, connection: Connection, changes: Changes, batch_no: int, now: datetime) -> None:
+    def prepare(self, changes: Changes, batch_no: int, now: datetime) -> Prepared:
+        """The rows of a batch as they are now. The ledger may go on with its runs: what is written is this."""
+        steps: list[Step] = []
         at = Micros()
         if changes.inserted:
-            self._new.run(connection, [rows.inserted(new, at) for new in changes.inserted])
+            steps.append((self._new, [rows.inserted(new, at) for new in changes.inserted]))
         if changes.updated:
-            self._updated.run(connection, [rows.updated(run, at) for run in changes.updated.values()])
+            steps.append((self._updated, [rows.updated(run, at) for run in changes.updated.values()]))
         if changes.ended:
-            self._write_ended(connection, changes.ended.values(), batch_no, at)
+            self._write_ended(steps, changes.ended.values(), batch_no, at)
         if changes.history:
-            self._write_history(connection, changes.history, batch_no, at)
+            self._write_history(steps, changes.history, batch_no, at)
         if changes.calls or changes.closed or changes.deliveries:
-            self._write_journals(connection, changes, at)
+            self._write_journals(steps, changes, at)
         if changes.cache:
-            self._cache.run(connection, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache))
+            steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
         if changes.idempotency or changes.freed_keys:
-            self._write_keys(connection, changes, at)
+            self._write_keys(steps, changes, at)
         if changes.workers:
-            self._workers.run(connection, [rows.worker_values(row, at) for row in changes.workers.values()])
+            steps.append((self._workers, [rows.worker_values(row, at) for row in changes.workers.values()]))
         if changes.taken:
-            self._taken.run(connection, list(changes.taken.items()))
+            steps.append((self._taken, list(changes.taken.items())))
         if changes.cursors or changes.cursors_done:
-            self._write_cursors(connection, changes, at)
+            self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:
-            self._write_returned(connection, changes, at)
+            self._write_returned(steps, changes, at)
         if changes.dead:
-            self._dead.run(connection, [_dead(letter, micros(now)) for letter in changes.dead])
+            steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
+        return Prepared(batch_no, now, steps)
 
-    def _write_ended(self, connection: Connection, ended: Collection[Outcome], batch_no: int, at: Micros) -> None:
+    def _write_ended(self, steps: list[Step], ended: Collection[Outcome], batch_no: int, at: Micros) -> None:
         plain = [rows.ended(one, at) for one in ended if type(one.result) is bytes and one.error is None]
-        self._ended.run(connection, plain)
+        steps.append((self._ended, plain))
         if len(plain) < len(ended):
             others = [one for one in ended if type(one.result) is not bytes or one.error is not None]
-            self._otherwise.run(connection, [rows.ended_otherwise(one, at) for one in others])
+            steps.append((self._otherwise, [rows.ended_otherwise(one, at) for one in others]))
         ids = [one.run.id for one in ended if one.run.wants_outcome and one.run.reply_to]
         if ids:
-            self._unsent.run(connection, [(batch_no, encode_pack(ids))])
+            steps.append((self._unsent, [(batch_no, encode_pack(ids))]))
 
-    def _write_history(self, connection: Connection, history: list[HistoryRow], batch_no: int, at: Micros) -> None:
+    def _write_history(self, steps: list[Step], history: list[HistoryRow], batch_no: int, at: Micros) -> None:
         loose: list[HistoryRow] = []
         numbered: list[tuple[Any, ...]] = []
         for row in history:
@@ -181,34 +224,31 @@ class Writer:
                 )
             else:
                 loose.append(row)
-        self._history.run(connection, numbered)
-        for row in loose:
-            values = (row.run_id, *row[2:9], at[row.at], int(row.valid), batch_no, row.run_id)
-            connection.exec_driver_sql(self._unnumbered, values)
-            connection.exec_driver_sql(self._recount, (row.run_id,))
+        steps.append((self._history, numbered))
+        if loose:
+            late = [(row.run_id, *row[2:9], at[row.at], int(row.valid), batch_no, row.run_id) for row in loose]
+            steps.append((self._loose, late))
 
-    def _write_journals(self, connection: Connection, changes: Changes, at: Micros) -> None:
+    def _write_journals(self, steps: list[Step], changes: Changes, at: Micros) -> None:
         calls = [(*call[:8], at[call.due_at], call.place, 0) for call in changes.calls]
-        self._calls.run(connection, calls)
-        self._closed.run(connection, changes.closed)
+        steps.append((self._calls, calls))
+        steps.append((self._closed, changes.closed))
         deliveries = [(*row[:5], at[row.at], row.status, row.child_id) for row in changes.deliveries]
-        self._deliveries.run(connection, deliveries)
+        steps.append((self._deliveries, deliveries))
 
-    def _write_keys(self, connection: Connection, changes: Changes, at: Micros) -> None:
+    def _write_keys(self, steps: list[Step], changes: Changes, at: Micros) -> None:
         keys = _newest((key, run_id, at[expires]) for key, run_id, expires in changes.idempotency)
-        self._idempotency.run(connection, keys)
-        self._freed.run(connection, changes.freed_keys)
+        steps.append((self._idempotency, keys))
+        steps.append((self._freed, changes.freed_keys))
 
-    def _write_cursors(self, connection: Connection, changes: Changes, at: Micros) -> None:
-        self._cursors.run(connection, _newest(_cursor(one, at) for one in changes.cursors))
-        self._cursors_done.run(connection, changes.cursors_done)
+    def _write_cursors(self, steps: list[Step], changes: Changes, at: Micros) -> None:
+        steps.append((self._cursors, _newest(_cursor(one, at) for one in changes.cursors)))
+        steps.append((self._cursors_done, changes.cursors_done))
 
-    def _write_returned(self, connection: Connection, changes: Changes, at: Micros) -> None:
-        self._returned_done.run(connection, changes.returned_done)
-        self._returned.run(
-            connection,
-            _newest((one.run_id, one.reply_to, at[one.first_at], at[one.next_at]) for one in changes.returned),
-        )
+    def _write_returned(self, steps: list[Step], changes: Changes, at: Micros) -> None:
+        steps.append((self._returned_done, changes.returned_done))
+        kept = _newest((one.run_id, one.reply_to, at[one.first_at], at[one.next_at]) for one in changes.returned)
+        steps.append((self._returned, kept))
 
     # ------------------------------------------------------------------------------------------------ the connection
 
