@@ -196,7 +196,6 @@ def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> Non
         (("trigger",), "Missing argument"),
         (("trigger", "add", "--args", "{"), "--args is not JSON"),
         (("runs", "shwo"), "No such command"),
-        (("runs",), "`longshore runs` needs a command"),
         (("runs", "list", "--limit", "0"), "--limit"),
         (("trigger", "add", "--delay", "soon"), "soon"),
     ],
@@ -208,6 +207,12 @@ def test_usage_errors_have_status_2_and_a_json_form(terminal: Terminal, words: t
     assert "Traceback" not in done.stderr
     done = terminal.run(*words, "--json")
     assert said in json.loads(done.stderr)["error"]["message"]
+
+
+def test_a_group_without_a_command_says_so(terminal: Terminal) -> None:
+    done = terminal.run("runs")
+    assert done.returncode == 2
+    assert "`longshore runs` needs a command" in done.stderr
 
 
 def test_without_any_broker_the_error_is_clear_and_quick(terminal: Terminal) -> None:
