@@ -461,6 +461,13 @@ def test_a_runs_fields_are_those_of_the_api(book: Book) -> None:
     assert book.store.queries.run(run_id()) is None
 
 
+def test_a_list_says_why_each_run_waits_in_the_words_of_why(book: Book) -> None:
+    book.commit(inserting(a_run(Status.PENDING_VERSION)))
+    ((listed,), _) = book.store.queries.runs(status="PENDING_VERSION")
+    assert listed["why_waiting"]["kind"] == "version"
+    assert set(listed["why_waiting"]) == {"kind", "text", "holders", "position", "since", "next_at"}
+
+
 def test_a_tree_has_every_run_below_the_root_with_what_was_offloaded(book: Book) -> None:
     root = a_run(Status.COMPLETED, finished_at=NOW)
     children = [a_run(parent_id=root.id, root_id=root.id) for _ in range(5)]
