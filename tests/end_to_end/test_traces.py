@@ -160,9 +160,8 @@ def test_the_second_placement_after_a_killed_worker_is_linked_to_the_first(
 
     # the spans of the killed process's attempts died with it; the placements tell of them
     def complete(spans: Spans) -> bool:
-        return len(ordered(of_run(spans, child_id), "internal")) == 2 and bool(
-            ordered(of_run(spans, root_id), "consumer")
-        )
+        placed = all(len(ordered(of_run(spans, run_id), "internal")) == 2 for run_id in (root_id, child_id))
+        return placed and bool(ordered(of_run(spans, root_id), "consumer"))
 
     spans = spans_of(backend, complete, trace_of(backend, root_id))
     for run_id in (root_id, child_id):
