@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from longshore.assembly.crew import Crew
 from longshore.assembly.parts import payload_store
-from longshore.assembly.places import broker_in_force, make_folders
+from longshore.assembly.places import broker_in_force, is_local, make_folders
 from longshore.broker import Bus, connect
 from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
@@ -60,12 +60,14 @@ def make_coordinator(
 
 
 def _rules(settings: Settings) -> LedgerConfig:
-    """How the ledger judges, by the settings. Silence is counted in Marks, one each second."""
+    """How the ledger judges, by the settings. Silence is counted in Marks, a second each. The local bus lives and dies
+    with its coordinator, and who lives is back on it at once: there is nothing to settle first."""
     lost = _marks(settings.lease)
+    settling = 0 if is_local(settings.broker_url or "") else lost
     return LedgerConfig(
         unresponsive_marks=_marks(settings.unresponsive_after),
         lost_marks=lost,
-        settling_marks=lost,
+        settling_marks=settling,
         event_path=settings.event_path,
     )
 
