@@ -50,9 +50,8 @@ def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") 
     caching.forget(state, run)
     caching.abdicate(state, run)
     flow = run.flow
-    if flow is None:
-        if session is not None:
-            direct(round_, session, CancelRun(run_id=run.id, epoch=run.epoch, reason=reason))
+    if flow is None:  # no started workflow, so a worker holds it
+        direct(round_, state.sessions[run.session], CancelRun(run_id=run.id, epoch=run.epoch, reason=reason))
         return
     delivering.tell_canceled(state, round_, run, flow)
     if flow.open_calls and not run_spares_children(state, run):

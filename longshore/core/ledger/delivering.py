@@ -82,16 +82,13 @@ def recall(state: State, round_: Round, run: Run) -> None:
     state.runs[run.id] = run
     if run.deadline_at is not None:
         state.wake_at(run.deadline_at, run.id, "deadline")
-    if run.flow is not None:
-        for due_at in run.flow.timers.values():
-            state.wake_at(due_at, run.id, "timer")
+    for due_at in (run.flow or Flow()).timers.values():
+        state.wake_at(due_at, run.id, "timer")
 
 
 def fire_timers(state: State, round_: Round, run: Run) -> None:
     """Deliver every timer of the run that is due, in order of time."""
-    flow = run.flow
-    if flow is None:
-        return
+    flow = run.flow or Flow()  # what is no workflow has no timers
     due = sorted((at, address) for address, at in flow.timers.items() if at <= round_.now)
     for _, address in due:
         del flow.timers[address]
@@ -100,9 +97,7 @@ def fire_timers(state: State, round_: Round, run: Run) -> None:
 
 
 def tell_canceled(state: State, round_: Round, run: Run, flow: Flow) -> None:
-    """Put the cancel into the log, once."""
-    if flow.cancel_seq:
-        return
+    """Put the cancel into the log: once, because what is CANCELING is never canceled again."""
     deliver(state, round_, run, flow, Delivery(seq=0, kind="cancel", address=Address(""), at=round_.now))
     flow.cancel_seq = flow.last_seq
 
@@ -144,11 +139,8 @@ def split(deliveries: list[Delivery]) -> list[list[Delivery]]:
     return parts
 
 
-def send_again(state: State, round_: Round, run: Run, session: Session) -> None:
+def send_again(state: State, round_: Round, run: Run, flow: Flow, session: Session) -> None:
     """Send the holder of a workflow everything after what it has answered, from the store."""
-    flow = run.flow
-    if flow is None:
-        return
     send_page(round_, session, run, flow.processed_seq)
     _note_sent(state, round_, run, flow)
 
@@ -165,8 +157,6 @@ def send_page(round_: Round, session: Session, run: Run, after: int) -> None:
 
 def live(state: State, round_: Round, run_id: RunId) -> Run | None:
     """A run that is not final: from memory, or (put away) from the facts of this round."""
-    if not run_id:
-        return None
     run = state.runs.get(run_id) or round_.put_away.get(run_id)
     if run is None:
         run = round_.facts.runs.get(run_id)

@@ -27,10 +27,9 @@ def conclude(
     abandon: bool = False,
 ) -> None:
     """End a run and do everything that follows. `abandon`: its worker still has it and must drop it."""
-    if abandon and run.status in WITH_WORKER and run.session:
-        session = state.sessions.get(run.session)
-        if session is not None:
-            direct(round_, session, Abandon(run_id=run.id, epoch=run.epoch))
+    session = state.sessions.get(run.session) if abandon and run.status in WITH_WORKER else None
+    if session is not None:
+        direct(round_, session, Abandon(run_id=run.id, epoch=run.epoch))
     end(state, round_, run, to, reason, result=result, error=error, actor=actor)
     if run.parent_id:
         deliver_outcome(state, round_, run, result, error)

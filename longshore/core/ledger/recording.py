@@ -159,8 +159,8 @@ def direct(round_: Round, session: Session, message: Directive, *, numbered: boo
 
 def let_go(round_: Round, session: Session, run: Run) -> None:
     """The session no longer holds the run."""
-    if session.held.pop(run.id, run.id) is None:
-        session.digest -= held_term(run.id, run.epoch)
+    session.held.pop(run.id, None)
+    session.digest -= held_term(run.id, run.epoch)
     session.busy.discard(run.id)
     session.long.discard(run.id)
     session.starting.discard(run.id)

@@ -108,7 +108,7 @@ def _remind(state: State, round_: Round, session: Session, run: Run) -> None:
     flow = run.flow
     if flow is not None:
         if flow.processed_seq < flow.last_seq:
-            delivering.send_again(state, round_, run, session)
+            delivering.send_again(state, round_, run, flow, session)
     elif run.status is Status.CANCELING:
         direct(round_, session, CancelRun(run_id=run.id, epoch=run.epoch, reason=run.reason))
 

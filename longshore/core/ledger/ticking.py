@@ -89,9 +89,8 @@ def _ring_timer(state: State, round_: Round, run: Run) -> None:
 
 
 def _ring_grace(state: State, round_: Round, run: Run) -> None:
-    over = run.cancel_at is not None and run.cancel_at + state.config.cancel_grace <= round_.now
-    if run.status is Status.CANCELING and over:
-        conclude(state, round_, run, Status.CANCELED, f"{run.reason}; its cleanup outlived the grace", abandon=True)
+    # set once, when the run became CANCELING; from there it only ends, and then it is not in memory
+    conclude(state, round_, run, Status.CANCELED, f"{run.reason}; its cleanup outlived the grace", abandon=True)
 
 
 RINGS: Final = {
@@ -219,7 +218,7 @@ def _redeliver_one(state: State, round_: Round, session: Session, run: Run, at: 
         return  # sent again meanwhile: that one is waited for
     if run.status in (Status.HANGING, Status.CANCELING):
         state.count("redelivered")
-        delivering.send_again(state, round_, run, session)
+        delivering.send_again(state, round_, run, flow, session)
     else:
         state.unanswered.append((round_.now, run.id))  # its code is at work: look again later
 
