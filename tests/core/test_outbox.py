@@ -344,3 +344,26 @@ def test_the_digest_of_what_is_held_knows_no_order() -> None:
     assert held_digest(pairs) == held_digest(reversed(pairs))
     assert held_digest(pairs) != held_digest([*pairs[:2], (RunId("c"), 4)])
     assert held_digest([]) == 1  # 0 in Beat means: not to be compared
+
+
+# ------------------------------------------------------------------------------------------------------------ oddities
+
+
+def test_reports_kept_while_others_are_under_way_do_not_make_those_younger() -> None:
+    outbox = opened()
+    outbox.keep([b"1"])
+    assert numbers(outbox, 1.0) == [1]
+    outbox.keep([b"2"])
+    assert numbers(outbox, 2.0) == [2]
+    assert outbox._sent_at == 1.0
+
+
+def test_what_comes_without_a_number_is_only_welcome_or_ping() -> None:
+    outbox = opened()
+    assert (hear(outbox, abandon()), outbox.directives, outbox.phase) == (0, 0, Phase.OPEN)
+
+
+def test_a_ping_of_a_coordinator_that_was_replaced_is_not_heard() -> None:
+    outbox = opened(term=2)
+    hear(outbox, Ping(term=1, taken=0, hello=True), term=0)
+    assert outbox.phase is Phase.OPEN
