@@ -95,6 +95,7 @@ ALLOWED: Final[dict[tuple[str, Status], str]] = {
     (S.HANGING, S.CANCELING): "cancel, its worker is told",
     (S.SUSPENDED, S.CANCELING): "cancel, placed once more for its cleanup",
     (S.QUEUED, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
+    (S.PENDING_VERSION, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
     (S.RETRYING, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
     (S.BLOCKED, S.CANCELING): "cancel of a started workflow, placed once more for its cleanup",
     (S.CANCELING, S.CANCELED): "cleanup done, worker lost, or grace over",
