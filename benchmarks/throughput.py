@@ -24,7 +24,7 @@ if not __package__:  # started as a file: the folder above holds the packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import routines
-from benchmarks.fleet import Fleet, cpu_seconds, rss_bytes, running_fleet
+from benchmarks.fleet import ROOT, Fleet, cpu_seconds, rss_bytes, running_fleet
 from benchmarks.prototype import prototype_p50_ms
 from longshore import Client
 from tests.support.rabbit import RabbitNode
@@ -165,10 +165,13 @@ def _on_fleet(node: RabbitNode, name: str, measure: Measure) -> float:
         with running_fleet(node, slots=1 if name == "bytes_per_queued_run" else 16) as fleet:
             return asyncio.run(measure(fleet))
     words = [sys.executable, "-m", "tests.support.otlp", "--discard"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as receiver:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as receiver:
         try:
             assert receiver.stdout is not None
-            endpoint = f"http://127.0.0.1:{receiver.stdout.readline().decode().strip()}"
+            port = receiver.stdout.readline().decode().strip()
+            if not port.isdigit():
+                raise RuntimeError("the receiver of spans did not start")
+            endpoint = f"http://127.0.0.1:{port}"
             os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
             with running_fleet(node, otlp=endpoint) as fleet:
                 return asyncio.run(measure(fleet))
