@@ -56,7 +56,7 @@ def _parts(value: Any, kind: str) -> Parts:
     from numpy import ascontiguousarray
 
     flat = ascontiguousarray(value.reshape(-1, order=head[3]))  # a view where the array is contiguous, else one copy
-    return Parts(ARRAY, head, [memoryview(flat.view("u1"))])
+    return Parts(ARRAY, head, [flat.view("u1").data])
 
 
 def build(head: Any, items: list[Any]) -> Any:
