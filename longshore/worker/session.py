@@ -187,10 +187,7 @@ class Session:
             await asyncio.sleep(self._heartbeat)
             self.poke()  # what is over and not sent would differ from what the ledger has when it sees the Beat
             if self.outbox.phase is Phase.OPEN:
-                beat = self._staff.beat(self.outbox.directives)
-                if self.outbox.kept:
-                    beat.held = 0  # not to be compared: the ledger may not have what was reported
-                sent = await self._say(beat, self._heartbeat)
+                sent = await self._say(self._staff.beat(self.outbox.directives), self._heartbeat)
                 if sent is not None and not sent.confirmed:
                     self._doubt(sent)
 
