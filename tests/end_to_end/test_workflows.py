@@ -18,7 +18,7 @@ from tests.end_to_end.routines import (
     catches,
     deep,
     echo,
-    hold,
+    hold_unmeasured,
     impatient,
     nap,
     passes_on,
@@ -178,10 +178,10 @@ async def test_the_cancel_of_a_workflow_reaches_its_children(client: Client, tmp
 
 
 async def test_why_a_run_is_queued_names_the_holder_and_the_position(client: Client, tmp_path: Path) -> None:
-    first = await client.trigger(hold(str(tmp_path), "first").using(pool="one"))
+    first = await client.trigger(hold_unmeasured(str(tmp_path), "first").using(pool="one"))
     await eventually((tmp_path / "first.begun").exists, within=10)
-    second = await client.trigger(hold(str(tmp_path), "second").using(pool="one"))
-    third = await client.trigger(hold(str(tmp_path), "third").using(pool="one"))
+    second = await client.trigger(hold_unmeasured(str(tmp_path), "second").using(pool="one"))
+    third = await client.trigger(hold_unmeasured(str(tmp_path), "third").using(pool="one"))
     reason = await why(third)
     assert await third.status() == "QUEUED"
     assert reason["kind"] == "capacity" and first.id in reason["holders"] and reason["position"] == 1
