@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 from longshore.assembly.crew import Crew
-from longshore.assembly.parts import cargo, new_loop, payload_options
+from longshore.assembly.parts import cargo, payload_options
 from longshore.assembly.places import broker_in_force, is_local
 from longshore.broker import connect
 from longshore.core.envelope import Names
@@ -26,6 +26,7 @@ from longshore.routines.catalog import Catalog, collect
 from longshore.settings import Settings, load
 from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
+from longshore.worker.loops import new_loop
 from longshore.worker.supervisor import heed_supervisor
 
 YOUNG_OBJECTS: Final = 10_000

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from longshore.payloads import Cargo, PayloadStore, open_store
 from longshore.settings import Settings
 
@@ -29,12 +27,3 @@ def payload_store(settings: Settings) -> PayloadStore:
 def cargo(settings: Settings) -> Cargo:
     """Values on their way through that store."""
     return Cargo(payload_store(settings), settings.payload_inline_limit)
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's event loop where it is installed, else asyncio's."""
-    try:
-        import uvloop
-    except ImportError:  # not on every platform
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

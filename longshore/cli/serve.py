@@ -100,7 +100,7 @@ def worker(
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:
     """The work on the fast loop: RabbitMQ's frames cost half of what they cost on asyncio's own."""
-    from longshore.assembly.parts import new_loop
+    from longshore.worker.loops import new_loop
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(work)

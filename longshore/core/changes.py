@@ -103,6 +103,25 @@ class FinalRun(msgspec.Struct, gc=False):
     history_seq: int = 0
 
 
+def final_of(run: Run) -> FinalRun:
+    """What is told of a run that has ended."""
+    return FinalRun(
+        id=run.id,
+        routine=run.routine,
+        version=run.version,
+        status=run.status._value_,
+        attempt=run.attempt,
+        finished_at=run.finished_at,
+        reply_to=run.reply_to,
+        correlation_id=run.correlation_id,
+        plain=run.plain,
+        cached=run.cached,
+        reason=run.reason,
+        epoch=run.epoch,
+        history_seq=run.history_seq,
+    )
+
+
 class CacheHit(msgspec.Struct, gc=False):
     """An equal result: of which run, and the value."""
 

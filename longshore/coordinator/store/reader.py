@@ -17,7 +17,7 @@ from longshore.coordinator.store.columns import failure_of, ids_of, micros, mome
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.statements import ManyKeys, marks_of
-from longshore.core.changes import CacheHit, Cursor, Facts, Needs, ReturnedReply, Snapshot, WorkerRow
+from longshore.core.changes import CacheHit, Cursor, Facts, Needs, ReturnedReply, Snapshot, WorkerRow, final_of
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
@@ -135,7 +135,7 @@ class Reader:
         for row in found:
             run = rows.run_of(row, texts)
             if run.status in FINAL:
-                facts.final[run.id] = rows.final_of(run)
+                facts.final[run.id] = final_of(run)
             elif run.status is Status.SUSPENDED:
                 facts.runs[run.id] = run
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
-from longshore.core.changes import FinalRun, NewRun, Outcome
+from longshore.core.changes import NewRun, Outcome
 from longshore.core.message import ClaimCheck
 from longshore.core.run import Flow, Run, Status
 
@@ -197,25 +197,6 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     fields["max_attempts"] = fields["max_attempts"] or None
     fields["timeout_ms"] = fields["timeout_ms"] or None
     return Run(**fields, flow=Flow(**flow, timers={}) if flow["generation"] >= 0 else None)
-
-
-def final_of(run: Run) -> FinalRun:
-    """What is told of a run that has ended."""
-    return FinalRun(
-        id=run.id,
-        routine=run.routine,
-        version=run.version,
-        status=run.status._value_,
-        attempt=run.attempt,
-        finished_at=run.finished_at,
-        reply_to=run.reply_to,
-        correlation_id=run.correlation_id,
-        plain=run.plain,
-        cached=run.cached,
-        reason=run.reason,
-        epoch=run.epoch,
-        history_seq=run.history_seq,
-    )
 
 
 def worker_values(row: Any, at: Mapping[Any, int]) -> tuple[Any, ...]:

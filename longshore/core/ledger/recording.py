@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from longshore.core.changes import FinalRun, HistoryRow, Outcome
+from longshore.core.changes import FinalRun, HistoryRow, Outcome, final_of
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
@@ -176,24 +176,7 @@ def ended(round_: Round, run_id: RunId) -> FinalRun | None:
     if final is not None:
         return final
     outcome = round_.changes.ended.get(run_id)
-    if outcome is None:
-        return None
-    run = outcome.run
-    return FinalRun(
-        id=run.id,
-        routine=run.routine,
-        version=run.version,
-        status=run.status._value_,
-        attempt=run.attempt,
-        finished_at=run.finished_at,
-        reply_to=run.reply_to,
-        correlation_id=run.correlation_id,
-        plain=run.plain,
-        cached=run.cached,
-        reason=run.reason,
-        epoch=run.epoch,
-        history_seq=run.history_seq,
-    )
+    return None if outcome is None else final_of(outcome.run)
 
 
 def outcome_of(final: FinalRun) -> RunChanged:
