@@ -17,6 +17,7 @@ from longshore.broker import connect
 from longshore.broker.bus import Bus
 from longshore.client.batches import each
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
+from longshore.client.crowd import FOR_EVER
 from longshore.client.fields import Fields, row, rows
 from longshore.client.link import Link, Unanswered
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
@@ -178,6 +179,8 @@ class Client:
         """
         parts = self._opened()
         limit = patience("timeout", timeout)
+        if parts.link.crowded:
+            limit, _ = await _turn(parts.link, limit, None)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
         reply = await parts.talk.send(trigger, limit)
         run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, _module_of(what))
@@ -230,6 +233,8 @@ class Client:
         parts = self._opened()
         limit = patience("timeout", timeout)
         accept = patience("accept_timeout", accept_timeout)
+        if parts.link.crowded:
+            accept, limit = await _turn(parts.link, accept, limit)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "outcome")
         reply = await parts.talk.send(trigger, accept, limit)
         module = _module_of(what)
@@ -323,6 +328,16 @@ class Client:
             await asyncio.sleep(LOOK_EVERY)
             link.ask_stale()
             await impatience.look(loop.time())
+
+
+async def _turn(link: Link, accept: float | None, limit: float | None) -> tuple[float | None, float | None]:
+    """Wait for one's turn; gives what is left of both times (None: no bound)."""
+    within = min(FOR_EVER if accept is None else accept, FOR_EVER if limit is None else limit)
+    took = await link.turn(within)
+    return (
+        None if accept is None else max(round(accept - took, 3), 0.0),
+        None if limit is None else max(round(limit - took, 3), 0.0),
+    )
 
 
 def _module_name(module: str | ModuleType) -> str:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
+from longshore.client.crowd import FOR_EVER
 from longshore.client.link import Link, Unanswered
 from longshore.client.outcome import COMPLETED, error_of
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
@@ -16,7 +17,6 @@ from longshore.core.message import Ask, Cancel, Reply, RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 
 ASK_TIMEOUT: Final = 10.0
-_FOR_EVER: Final = float("inf")
 
 
 class Conversation:
@@ -43,7 +43,7 @@ class Conversation:
         BrokerUnavailableError when the broker did not take it, TimeoutError when `limit` seconds are over.
         """
         span = self._tracing.begin(trigger)
-        errand = self._link.trigger(trigger, _FOR_EVER if timeout is None else timeout, span)
+        errand = self._link.trigger(trigger, FOR_EVER if timeout is None else timeout, span)
         try:
             if limit is None:
                 reply: Reply | Unanswered = await errand.waiter

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing, Sent
+from longshore.client.crowd import Crowd
 from longshore.client.pending import Book, Errand
 from longshore.core.envelope import Names
 from longshore.core.errors import BrokerUnavailableError, DecodeError, EncodingError, LongshoreError, UnavailableError
@@ -29,6 +30,8 @@ Waiter = asyncio.Future[Any]
 
 TRIGGER_KEY: Final = "trigger"
 COMMAND_KEY: Final = "command"
+CROWDED: Final = MAX_ITEMS
+"""With so many commands unsent, callers wait for their turn before they make another."""
 UNDER_WAY: Final = 4
 """Publishes under way at most; what comes meanwhile grows the next batch."""
 PUBLISH_TIMEOUT: Final = 10.0
@@ -60,6 +63,7 @@ class Link:
         self._names = names
         self._on_sent = on_sent
         self._outbound: deque[Errand[Waiter]] = deque()
+        self._crowd = Crowd()
         self._outcomes: dict[RunId, None] = {}  # to be asked for, in order
         self._inbox: deque[Incoming] = deque()
         self._consumer: Consumer | None = None
@@ -107,6 +111,16 @@ class Link:
         await self._bus.close()
 
     # ------------------------------------------------------------------------------------------------- what is asked
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a caller ought to wait for its turn before it makes a trigger."""
+        return len(self._outbound) >= CROWDED or bool(self._crowd)
+
+    async def turn(self, within: float) -> float:
+        """Wait for one's turn, at most so many seconds; gives how many it took."""
+        self._check()
+        return await self._crowd.turn(within)
 
     def trigger(self, message: Trigger, timeout: float, span: object = None) -> Errand[Waiter]:
         """Send a trigger. Its waiter gets Accepted, Rejected, the final RunChanged, or Unanswered after `timeout` s."""
@@ -172,6 +186,8 @@ class Link:
             flight = self._loop.create_task(self._send(*self._next_batch()))
             self._flights.add(flight)
             flight.add_done_callback(self._landed)
+        if self._crowd:
+            self._crowd.admit(CROWDED - len(self._outbound))
 
     def _next_batch(self) -> tuple[list[Errand[Waiter]], list[Outgoing]]:
         triggers: list[Errand[Waiter]] = []
@@ -325,6 +341,7 @@ class Link:
             self.broken = error
             for waiter in self.book.clear():
                 _fail(waiter, error)
+            self._crowd.dissolve()
 
 
 def _fail(waiter: Waiter, error: Exception) -> None:

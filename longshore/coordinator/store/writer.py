@@ -17,10 +17,11 @@ from longshore.coordinator.store.columns import Micros, encode_pack, micros, nam
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
-from longshore.core.changes import Changes, Cursor, HistoryRow, Outcome, Unreadable
+from longshore.core.changes import Changes, Cursor, HistoryRow, NewRun, Outcome, Unreadable
+from longshore.core.run import Run
 
 OWNER: Final = "coordinator"
-_FINISHED: Final = "session = '', due_at = 0, check_at = 0"
+_FINISHED: Final = {"session": "''", "due_at": "0", "check_at": "0"}
 _HISTORY: Final = names("run_id seq from_status to_status reason actor attempt epoch worker_id at valid batch_no")
 _CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
 _DELIVERY: Final = names("run_id generation seq kind address at status child_id")
@@ -76,10 +77,12 @@ class Writer:
     def _prepare(self, mark: str) -> None:
         self._fence = f"UPDATE owner SET batch_no = {mark}, published_batch = {mark}, at = {mark} WHERE term = {mark}"
         self._sent = f"DELETE FROM unsent WHERE batch_no <= {mark}"
-        self._new = insert("run", rows.INSERTED, mark)
-        self._updated = update("run", rows.UPDATED, mark)
-        self._ended = update("run", rows.ENDED, mark, constants=_FINISHED)
-        self._otherwise = update("run", rows.ENDED_OTHERWISE, mark, constants=_FINISHED)
+        self._new = insert("run", (*rows.INSERTED, *rows.INSERTED_RARELY), mark)
+        self._plain_new = insert("run", rows.INSERTED, mark, constants=_defaults(rows.INSERTED_RARELY))
+        self._updated = update("run", (*rows.UPDATED, *rows.UPDATED_RARELY), mark)
+        self._plain_updated = update("run", rows.UPDATED, mark, constants=_defaults(rows.UPDATED_RARELY))
+        self._ended = update("run", (*rows.ENDED, *rows.ENDED_RARELY), mark, constants=_FINISHED)
+        self._plain_ended = update("run", rows.ENDED, mark, constants=_FINISHED | _defaults(rows.ENDED_RARELY))
         self._history = insert("history", _HISTORY, mark)
         unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
@@ -91,7 +94,7 @@ class Writer:
         )
         self._loose = Loose(unnumbered, recount)
         self._calls = insert("call", _CALL, mark, "DO NOTHING")
-        self._closed = update("call", ("run_id", "generation", "address"), mark, constants="closed = 1", keys=3)
+        self._closed = update("call", ("run_id", "generation", "address"), mark, constants={"closed": "1"}, keys=3)
         self._deliveries = insert("delivery", _DELIVERY, mark)
         self._workers = upsert("worker", _WORKER, mark)
         self._taken = update("worker", ("session", "taken"), mark)
@@ -177,9 +180,9 @@ class Writer:
         steps: list[Step] = []
         at = Micros()
         if changes.inserted:
-            steps.append((self._new, [rows.inserted(new, at) for new in changes.inserted]))
+            self._write_new(steps, changes.inserted, at)
         if changes.updated:
-            steps.append((self._updated, [rows.updated(run, at) for run in changes.updated.values()]))
+            self._write_updated(steps, changes.updated.values(), at)
         if changes.ended:
             self._write_ended(steps, changes.ended.values(), batch_no, at)
         if changes.history:
@@ -202,12 +205,27 @@ class Writer:
             steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
         return Prepared(batch_no, now, steps)
 
+    def _write_new(self, steps: list[Step], new: Collection[NewRun], at: Micros) -> None:
+        if all(map(rows.is_plain_new, new)):
+            steps.append((self._plain_new, [rows.inserted(one, at) for one in new]))
+        else:  # all of them in one statement: their order is kept
+            steps.append((self._new, [rows.inserted(one, at) + rows.inserted_rarely(one, at) for one in new]))
+
+    def _write_updated(self, steps: list[Step], updated: Collection[Run], at: Micros) -> None:
+        plain = [run for run in updated if rows.is_plain(run)]
+        if plain:
+            steps.append((self._plain_updated, [rows.updated(run, at) for run in plain]))
+        if len(plain) < len(updated):
+            others = [run for run in updated if not rows.is_plain(run)]
+            steps.append((self._updated, [rows.updated(run, at) + rows.updated_rarely(run, at) for run in others]))
+
     def _write_ended(self, steps: list[Step], ended: Collection[Outcome], batch_no: int, at: Micros) -> None:
-        plain = [rows.ended(one, at) for one in ended if type(one.result) is bytes and one.error is None]
-        steps.append((self._ended, plain))
+        plain = [one for one in ended if rows.is_plain_end(one)]
+        if plain:
+            steps.append((self._plain_ended, [rows.ended(one, at) for one in plain]))
         if len(plain) < len(ended):
-            others = [one for one in ended if type(one.result) is not bytes or one.error is not None]
-            steps.append((self._otherwise, [rows.ended_otherwise(one, at) for one in others]))
+            others = [one for one in ended if not rows.is_plain_end(one)]
+            steps.append((self._ended, [rows.ended(one, at) + rows.ended_rarely(one) for one in others]))
         ids = [one.run.id for one in ended if one.run.wants_outcome and one.run.reply_to]
         if ids:
             steps.append((self._unsent, [(batch_no, encode_pack(ids))]))
@@ -275,6 +293,11 @@ class Writer:
         connection = self._connect()
         with connection.begin():
             act(connection)
+
+
+def _defaults(columns: Sequence[str]) -> dict[str, str]:
+    """The SQL of what stands in these columns when there is nothing to say."""
+    return {name: rows.DEFAULTS.get(name, "0") for name in columns}
 
 
 def _newest(values: Iterable[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
