@@ -182,7 +182,12 @@ class Client:
         if parts.link.crowded:
             limit, _ = await _turn(parts.link, limit, None)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
-        reply = await parts.talk.send(trigger, limit)
+        errand = parts.talk.begin(trigger, limit)
+        try:
+            answer = await errand.waiter
+        except asyncio.CancelledError as error:
+            raise parts.talk.given_up(errand, error, None) from None
+        reply = parts.talk.reply(errand, answer, limit)
         run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, _module_of(what))
         if type(reply) is Accepted:
             run.id = reply.run_id  # another one than asked for where the idempotency key was known already
@@ -236,8 +241,14 @@ class Client:
         if parts.link.crowded:
             accept, limit = await _turn(parts.link, accept, limit)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "outcome")
-        reply = await parts.talk.send(trigger, accept, limit)
         module = _module_of(what)
+        del what, args, kwargs  # the arguments are encoded: while this waits nothing of it holds them
+        errand = parts.talk.begin(trigger, accept)
+        try:
+            answer = await (errand.waiter if limit is None else _within(errand.waiter, limit))
+        except (TimeoutError, asyncio.CancelledError) as error:
+            raise parts.talk.given_up(errand, error, limit) from None
+        reply = parts.talk.reply(errand, answer, accept)
         if type(reply) is RunChanged:
             return await parts.talk.value(reply, trigger.routine, module)
         raise _refusal(reply, Run(parts.talk, trigger.run_id, trigger.routine, module), accept)
@@ -338,6 +349,11 @@ async def _turn(link: Link, accept: float | None, limit: float | None) -> tuple[
         None if accept is None else max(round(accept - took, 3), 0.0),
         None if limit is None else max(round(limit - took, 3), 0.0),
     )
+
+
+async def _within(waiter: asyncio.Future[Any], seconds: float) -> Any:
+    async with asyncio.timeout(seconds):
+        return await waiter
 
 
 def _module_name(module: str | ModuleType) -> str:

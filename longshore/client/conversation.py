@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from longshore.client.crowd import FOR_EVER
-from longshore.client.link import Link, Unanswered
+from longshore.client.link import Link, Unanswered, Waiter
 from longshore.client.outcome import COMPLETED, error_of
+from longshore.client.pending import Errand
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
@@ -36,35 +37,36 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------------------- triggers
 
-    async def send(self, trigger: Trigger, timeout: float | None, limit: float | None = None) -> Reply | Unanswered:
-        """Send a trigger; what came back: Accepted, Rejected or the final RunChanged.
+    def begin(self, trigger: Trigger, timeout: float | None) -> Errand[Waiter]:
+        """Send a trigger; its waiter gets Accepted, Rejected, the final RunChanged, or Unanswered after `timeout` s.
 
-        Unanswered when the broker has it but no coordinator has answered within `timeout` seconds. Raises
-        BrokerUnavailableError when the broker did not take it, TimeoutError when `limit` seconds are over.
+        What comes of it, or instead of it, goes through `reply` or `given_up`: whoever waits for thousands of runs has
+        one coroutine for each, not two.
         """
         span = self._tracing.begin(trigger)
-        errand = self._link.trigger(trigger, FOR_EVER if timeout is None else timeout, span)
-        try:
-            if limit is None:
-                reply: Reply | Unanswered = await errand.waiter
-            else:
-                async with asyncio.timeout(limit):
-                    reply = await errand.waiter
-        except TimeoutError:
-            if errand.confirmed or errand.over:
-                self._link.book.abandon(errand)
-                raise TimeoutError(
-                    f"{trigger.routine} {trigger.run_id} has not ended within {limit:g} s; it goes on"
-                ) from None
-            self._link.book.abandon(errand)
-            reply, timeout = Unanswered(errand), limit
-        except asyncio.CancelledError:
-            self._link.book.abandon(errand)
-            raise
-        if type(reply) is Unanswered and not reply.confirmed:
-            self._tracing.failed(trigger, span, BROKER_UNAVAILABLE)
-            raise _not_taken(trigger.run_id, reply, timeout)
-        return reply
+        return self._link.trigger(trigger, FOR_EVER if timeout is None else timeout, span)
+
+    def reply(self, errand: Errand[Waiter], answer: Reply | Unanswered, timeout: float | None) -> Reply | Unanswered:
+        """The answer; Unanswered when the broker has the trigger but no coordinator has answered within `timeout` s.
+
+        Raises BrokerUnavailableError when the broker did not take it.
+        """
+        if type(answer) is Unanswered and not answer.confirmed:
+            self._tracing.failed(errand, BROKER_UNAVAILABLE)
+            raise _not_taken(errand.run_id, answer, timeout)
+        return answer
+
+    def given_up(self, errand: Errand[Waiter], error: BaseException, limit: float | None) -> BaseException:
+        """Nobody waits for this errand any more, because of this error; gives the one to raise."""
+        taken = errand.confirmed or errand.over
+        self._link.book.abandon(errand)
+        if not isinstance(error, TimeoutError):
+            return error
+        if not taken:
+            self._tracing.failed(errand, BROKER_UNAVAILABLE)
+            return _not_taken(errand.run_id, Unanswered(errand), limit)
+        routine = errand.message.routine if isinstance(errand.message, Trigger) else ""
+        return TimeoutError(f"{routine} {errand.run_id} has not ended within {limit:g} s; it goes on")
 
     # ------------------------------------------------------------------------------------------------- outcomes
 

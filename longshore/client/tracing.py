@@ -46,9 +46,10 @@ class Tracing:
         message.traceparent = own
         return Sending(own, parent, datetime.now(UTC)) if own else None
 
-    def failed(self, message: Trigger, span: Sending | None, error: str) -> None:
+    def failed(self, errand: Errand[Any], error: str) -> None:
         """Record the span of a trigger that the broker did not take."""
-        if span is not None:
+        span, message = errand.span, errand.message
+        if isinstance(span, Sending) and isinstance(message, Trigger):
             self._record(span, message, datetime.now(UTC), error)
 
     def sent(self, errands: Sequence[Errand[Any]]) -> None:

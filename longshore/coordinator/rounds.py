@@ -1,8 +1,8 @@
 """The loop of DESIGN 5: take what is there, read, decide, commit, send, settle.
 
-It decides nothing itself. While a batch commits in the writer's thread the next one is decided, unless that needs facts
-which are just being written; nothing is sent before it is committed, and when a commit fails what was decided after it
-is void. What the ledger cannot decide is dead-lettered; when the store does not
+It decides nothing itself. While batches commit in the writer's thread the next ones are decided, unless those need
+facts which are just being written; nothing is sent before it is committed, and when a commit fails what was decided
+after it is void. What the ledger cannot decide is dead-lettered; when the store does not
 answer nothing is taken, and nothing that was taken is lost.
 """
 
@@ -16,10 +16,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from longshore.coordinator import decoding, notices, placements
 from longshore.coordinator.bodies import Inputs, fill
+from longshore.coordinator.commits import Commits, Decided
 from longshore.coordinator.flights import Flights, Resends
 from longshore.coordinator.inbox import Batch, Inbox
 from longshore.coordinator.sender import Sender
@@ -49,14 +50,6 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class Ahead(NamedTuple):
-    """A batch whose commit is under way."""
-
-    batch: Batch
-    changes: Changes
-    task: asyncio.Task[None]
-
-
 class Rounds:
     """The ledger in force, and the way of each batch through it."""
 
@@ -82,7 +75,7 @@ class Rounds:
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._flights = Flights(sender, inbox.tell)
         self._batch_no = 0  # the last one that was numbered
-        self._ahead: Ahead | None = None
+        self._commits = Commits(self._write, self._conclude, inbox.wake.set)
         self._failed_ticks = 0
         self._failing_since: datetime | None = None
         self._pause = FIRST_PAUSE
@@ -124,7 +117,7 @@ class Rounds:
         """Round after round, until `stop`. Raises Fenced, or StoreUnavailableError when the patience is over."""
         inbox = self._inbox
         while not self.stopping:
-            if self._ahead is not None and self._ahead.task.done():
+            if self._commits.error is not None:
                 await self._arrive()
             batch = inbox.take()
             if batch.inbound or batch.asks:
@@ -137,8 +130,8 @@ class Rounds:
         await self._arrive()
         await self._flights.emptied()
         with contextlib.suppress(StoreUnavailableError):  # what was published: nothing goes twice after an orderly stop
-            prepared = self._prepare(Changes(), utcnow(), always=True)
-            await self._written(prepared, self._write(prepared))
+            self._commits.put(Decided(None, Changes(), self._prepare(Changes(), utcnow(), always=True)))
+            await self._commits.emptied()
 
     async def _rest(self) -> None:
         """Until something comes, or the next tick is due."""
@@ -156,57 +149,54 @@ class Rounds:
 
     async def close(self) -> None:
         """Give up what is still being sent, and end the writer's thread. Twice is harmless."""
-        if self._ahead is not None:
-            self._ahead.task.cancel()
-            await asyncio.gather(self._ahead.task, return_exceptions=True)
+        await self._commits.close()
         await self._flights.close()
         await asyncio.to_thread(self._writing.shutdown)
 
     # --------------------------------------------------------------------------------------------------------- rounds
 
     async def _take(self, batch: Batch) -> None:
-        """Decide a batch while the one before it commits, and have it committed in its turn."""
-        ahead = self._ahead
-        if not batch.inbound or (ahead is not None and depends(self.ledger.needs(batch.inbound), ahead.changes)):
-            await self._arrive()
+        """Decide a batch while those before it are committed, and have it committed in its turn."""
         if not batch.inbound:
+            await self._arrive()
             await self._flights.depart((), batch, self._batch_no)
             self._answer(batch)
             return
-        ledger, now = self.ledger, utcnow()
+        await self._commits.room()
+        needs = self.ledger.needs(batch.inbound)
+        if self._commits.error is not None or any(depends(needs, one.changes) for one in self._commits.under_way):
+            await self._arrive()
+            needs = self.ledger.needs(batch.inbound)
+        now = utcnow()
         try:
-            changes = self._decide(batch.inbound, now)
-            prepared = self._prepare(changes, now)
+            changes = self._decide(batch.inbound, needs, now)
+            decided = Decided(batch, changes, self._prepare(changes, now))
         except Undecided:
             await self._arrive()
             await self._one_by_one(batch)
-            return
         except StoreUnavailableError as error:
             await self._arrive()
             await self._endure(error)
             await self._take_alone(batch)
-            return
-        await self._arrive()
-        if self.ledger is not ledger:  # the commit before failed: what was decided after it is void
-            await self._take_alone(batch)
-            return
-        writing = self._write(prepared)  # it begins now, not when this task is next to wait
-        task = asyncio.create_task(self._conclude(changes, prepared, writing, batch))
-        task.add_done_callback(lambda _: self._inbox.wake.set())
-        self._ahead = Ahead(batch, changes, task)
+        else:
+            self._commits.put(decided)
 
     async def _arrive(self) -> None:
-        """Wait for the commit under way; what could not be committed is taken again."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return
+        """Wait for the commits under way; what could not be committed is taken again."""
         try:
-            await ahead.task
+            await self._commits.emptied()
         except StoreUnavailableError as error:
+            lost = self._commits.take_back()
             await self._endure(error)
-            await self._take_alone(ahead.batch)
-        except Undecided:
-            await self._one_by_one(ahead.batch)
+        except StoreConflict as error:
+            lost = self._commits.take_back()
+            _log.error("a batch contradicts the store, the ledger is loaded again: %s", error)
+            await self._reload_patiently()
+        else:
+            return
+        for one in lost:
+            if one.batch is not None:
+                await self._take_alone(one.batch)
 
     async def _take_alone(self, batch: Batch) -> None:
         """Everything of a batch, whatever is in it and whatever the store does."""
@@ -249,14 +239,25 @@ class Rounds:
 
     async def _round(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
         now = utcnow()
-        changes = self._decide(inbound, now)
-        prepared = self._prepare(changes, now)
-        await self._conclude(changes, prepared, self._write(prepared), batch)
+        changes = self._decide(inbound, None, now)
+        await self._commit(Decided(batch, changes, self._prepare(changes, now)))
 
-    def _decide(self, inbound: Sequence[Inbound], now: datetime) -> Changes:
+    async def _commit(self, decided: Decided) -> None:
+        """Commit and conclude one batch while nothing else is under way. Raises Undecided, StoreUnavailableError."""
+        self._commits.put(decided)
+        try:
+            await self._commits.emptied()
+        except StoreConflict as error:
+            self._commits.take_back()
+            raise Undecided from error
+        except StoreUnavailableError:
+            self._commits.take_back()
+            raise
+
+    def _decide(self, inbound: Sequence[Inbound], needs: Needs | None, now: datetime) -> Changes:
         """Raises Undecided, StoreUnavailableError."""
         try:
-            facts = self._store.reader.read(self.ledger.needs(inbound), now)
+            facts = self._store.reader.read(needs or self.ledger.needs(inbound), now)
             changes = self.ledger.receive(inbound, facts, now, os.urandom)
         except StoreUnavailableError:
             raise
@@ -281,11 +282,18 @@ class Rounds:
             placements.record(self._telemetry, changes, now)
         return prepared
 
-    async def _conclude(
-        self, changes: Changes, prepared: Prepared, writing: asyncio.Future[None], batch: Batch | None
-    ) -> None:
-        """When it is committed have it sent; then its questions."""
-        await self._written(prepared, writing)
+    def _write(self, group: Sequence[Prepared]) -> asyncio.Future[None]:
+        """Begin to commit, in the writer's thread."""
+        published = self._resends.published(self._flights)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._writing, self._store.writer.write, group, published)
+
+    async def _conclude(self, decided: Decided) -> None:
+        """It is committed: have it sent, then its questions."""
+        batch, changes, prepared = decided
+        if prepared.steps is not None:
+            self._failing_since = None
+            self.written_at = prepared.now
         notices.tell(changes)
         self._inputs.keep(changes)
         fill(changes, self._inputs, self._store)
@@ -293,34 +301,13 @@ class Rounds:
         if batch is not None:
             self._answer(batch)
 
-    def _write(self, prepared: Prepared) -> asyncio.Future[None]:
-        """Begin to commit, in the writer's thread."""
-        loop = asyncio.get_running_loop()
-        if prepared.steps is None:
-            nothing: asyncio.Future[None] = loop.create_future()
-            nothing.set_result(None)
-            return nothing
-        published = self._resends.published(self._flights)
-        return loop.run_in_executor(self._writing, self._store.writer.write, prepared, published)
-
-    async def _written(self, prepared: Prepared, writing: asyncio.Future[None]) -> None:
-        """Wait for the commit. Raises Undecided, StoreUnavailableError, Fenced."""
-        try:
-            await writing
-        except StoreConflict as error:
-            raise Undecided from error
-        if prepared.steps is not None:
-            self._failing_since = None
-            self.written_at = prepared.now
-
     async def _tick(self) -> None:
         now = utcnow()
         try:
             facts = self._store.reader.read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)
             self.tick_at = min(now + OWNER_EVERY, self.ledger.next_tick_at(now))
-            prepared = self._prepare(changes, now)
-            await self._conclude(changes, prepared, self._write(prepared), None)
+            await self._commit(Decided(None, changes, self._prepare(changes, now)))
             self._resends.ticked(self._flights)
             self._failed_ticks = 0
         except StoreUnavailableError as error:

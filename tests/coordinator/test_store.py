@@ -104,13 +104,13 @@ ALONE: dict[str, Any] = FULL | {"flow": Flow(generation=1, last_seq=2)}
 FIXED = (
     "parent_id parent_address parent_generation root_id reply_to correlation_id plain wants_outcome asked_version pool"
     " priority max_attempts timeout_ms created_at"
-).split()
+)
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_one_field_alone_is_enough_to_be_written(book: Book, name: str) -> None:
     young = a_run(**{name: ALONE[name]})
-    older = a_run(**{name: ALONE[name]} if name in FIXED else {})
+    older = a_run(**{name: ALONE[name]} if name in FIXED.split() else {})
     book.commit(inserting(young), inserting(older))
     setattr(older, name, ALONE[name])
     book.commit(Changes(updated={older.id: older}))

@@ -1,4 +1,4 @@
-"""The one who writes: a batch is one transaction whose first statement proves that we are still the owner.
+"""The one who writes: some batches are one transaction whose first statement proves that we are still the owner.
 
 It belongs to one thread at a time. It decides nothing: what it writes is what the ledger changed.
 """
@@ -128,14 +128,14 @@ class Writer:
 
     def commit(self, changes: Changes, batch_no: int, published_batch: int, now: datetime) -> None:
         """Prepare and write in one go."""
-        self.write(self.prepare(changes, batch_no, now), published_batch)
+        self.write([self.prepare(changes, batch_no, now)], published_batch)
 
-    def write(self, prepared: Prepared, published_batch: int) -> None:
-        """Keep everything of a batch, or nothing.
+    def write(self, group: Sequence[Prepared], published_batch: int) -> None:
+        """Keep everything of these batches, or nothing.
 
-        Raises Fenced, StoreConflict (the batch contradicts what is there), StoreUnavailableError; all definite.
+        Raises Fenced, StoreConflict (one contradicts what is there), StoreUnavailableError; all definite.
         """
-        batch_no, now, steps = prepared
+        batch_no, now, _ = group[-1]
         with translated(f"batch {batch_no} cannot be written"):
             connection = self._connect()
             transaction = connection.begin()
@@ -147,8 +147,9 @@ class Writer:
                         "active for a store; stop one of them"
                     )
                 connection.exec_driver_sql(self._sent, (published_batch,))
-                for statement, values in steps or ():
-                    statement.run(connection, values)
+                for prepared in group:
+                    for statement, values in prepared.steps or ():
+                        statement.run(connection, values)
             except BaseException:
                 self._give_up(transaction)
                 raise
