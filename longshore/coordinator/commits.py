@@ -115,8 +115,8 @@ class Commits:
         if error is not None:
             self._fail(error)
             return
-        self._begin()  # the next commit does not wait for this one's messages
         self._go_on(group)
+        self._begin()  # the next commit does not wait for this one's messages
 
     def _go_on(self, group: list[Decided]) -> None:
         self._committed.extend(group)
