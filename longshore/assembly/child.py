@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -20,17 +23,20 @@ from longshore.assembly.parts import cargo, payload_options
 from longshore.assembly.places import broker_in_force, is_local
 from longshore.broker import connect
 from longshore.core.envelope import Names
-from longshore.core.errors import LongshoreError, UsageError
+from longshore.core.errors import DefinitionError, LongshoreError, UsageError
 from longshore.core.ids import SessionId
 from longshore.routines.catalog import Catalog, collect
 from longshore.settings import Settings, load
 from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
 from longshore.worker.loops import new_loop
-from longshore.worker.supervisor import heed_supervisor
+from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
 
 YOUNG_OBJECTS: Final = 10_000
 """New objects between two searches for garbage (700 by default; a run brings some twenty)."""
+
+_IMPORTERS: Final = (collect.__code__.co_filename, importlib.__file__)
+"""The files that import the modules: no place to look for their faults."""
 
 _log = logging.getLogger("longshore.worker")
 
@@ -41,18 +47,52 @@ def main(word: str) -> int:
     setup_logging(crew.log_json, crew.log_level)
     try:
         settings = load(**crew.settings)
-        catalog = collect(crew.modules)
-        if not len(catalog):
-            raise UsageError(f"no routines in {', '.join(crew.modules)}: declare one with @define.task")
+        catalog = _collect(crew.modules)
         _spare_what_is_loaded()
         with asyncio.Runner(loop_factory=new_loop) as runner:
             return runner.run(_work(settings, crew, catalog))
     except UsageError as error:
-        _log.error("%s", error)
-        return 2
+        return _give_up(str(error))
     except LongshoreError as error:
         _log.error("%s: %s", type(error).__name__, error)
         return 1
+
+
+def _collect(modules: Sequence[str]) -> Catalog:
+    """The routines of these modules. Raises UsageError: what is wrong, then what to do."""
+    try:
+        catalog = collect(modules)
+    except DefinitionError as error:
+        raise UsageError("\n".join(filter(None, [str(error), _advice(error.__cause__)]))) from error
+    except SystemExit as left:  # a script that does its work when it is imported
+        raise UsageError(
+            f"one of the modules {', '.join(modules)} ended the process when it was imported (exit status {left.code})"
+            '\nput what it does below its definitions under `if __name__ == "__main__":`'
+        ) from left
+    if not len(catalog):
+        raise UsageError(f"no routines in {', '.join(modules)}\ndeclare one with @define.task")
+    return catalog
+
+
+def _advice(cause: BaseException | None) -> str:
+    """What to do about a module that cannot be imported."""
+    if isinstance(cause, ModuleNotFoundError):
+        return (
+            f"looked from the folder {os.getcwd()}: start it in the module's own folder, set PYTHONPATH to that folder,"
+            f" or install what is missing for {sys.executable}"
+        )
+    if isinstance(cause, SyntaxError) and cause.filename:
+        return f"see {cause.filename}, line {cause.lineno}"
+    frames = [] if cause is None else traceback.extract_tb(cause.__traceback__)
+    own = [frame for frame in frames if frame.filename not in _IMPORTERS and not frame.filename.startswith("<frozen ")]
+    return f"see {own[-1].filename}, line {own[-1].lineno}" if own else ""
+
+
+def _give_up(words: str) -> int:
+    """Say why starting again would change nothing: to the supervisor if there is one, else in the log."""
+    if not say_last_words(words):
+        _log.error("%s", words)
+    return USAGE_STATUS
 
 
 def _spare_what_is_loaded() -> None:
@@ -85,6 +125,8 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         ended = await worker.run()
     finally:
         await asyncio.to_thread(telemetry.close)
+    if ended.code == USAGE_STATUS:
+        return _give_up(f"worker {worker.worker_id} ended: {ended.reason}")
     if ended.code:
         _log.error("worker %s ended: %s", worker.worker_id, ended.reason)
     return ended.code

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from longshore.assembly.crew import Crew
-from longshore.assembly.fleet import make_coordinator, make_supervisor, ready_or_ended
+from longshore.assembly.fleet import make_coordinator, make_supervisor, ready_or_ended, supervise
 from longshore.assembly.places import SOCKET, answers, make_folders, socket_path
 from longshore.broker.local import LocalRouter
 from longshore.broker.local_socket import serve
@@ -109,7 +109,7 @@ async def open_house(settings: Settings, crew: Crew) -> AsyncIterator[House]:
             await ready_or_ended(coordinator.ready(), parts["coordinator"])
         crew = replace(crew, grace=GRACE, settings={"broker_url": url, "payload_url": settings.payload_url})
         supervisor = make_supervisor(settings, crew)
-        parts["worker"] = asyncio.create_task(supervisor.run())
+        parts["worker"] = asyncio.create_task(supervise(supervisor))
         try:
             yield House(settings, crew, parts)
         finally:

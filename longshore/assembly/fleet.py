@@ -18,6 +18,7 @@ from longshore.assembly.places import broker_in_force, is_local, make_folders
 from longshore.broker import Bus, connect
 from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
+from longshore.core.errors import UsageError
 from longshore.core.ledger import LedgerConfig
 from longshore.settings import Settings, host_and_port
 from longshore.telemetry import Telemetry, setup
@@ -96,7 +97,15 @@ async def employ(settings: Settings, crew: Crew) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.stop)
-    return await supervisor.run()
+    return await supervise(supervisor)
+
+
+async def supervise(supervisor: Supervisor) -> int:
+    """The supervisor's work. Raises UsageError in a child's own words when none of them can start."""
+    status = await supervisor.run()
+    if supervisor.last_words:
+        raise UsageError(supervisor.last_words)
+    return status
 
 
 def make_supervisor(settings: Settings, crew: Crew) -> Supervisor:

@@ -28,6 +28,8 @@ from longshore.worker.session import REPORTS_KEY
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
+LONGEST_WORDS: Final = 4000
+"""Bytes: less than a pipe takes at once, whoever reads it and when."""
 GOOD_LIFE: Final = 10.0
 """Seconds of life after which the next pause is the first one again."""
 USAGE_STATUS: Final = 2
@@ -48,6 +50,7 @@ class Supervisor:
         self._children: dict[SessionId, Process] = {}
         self._stopping = asyncio.Event()
         self._status = 0
+        self._words = ""
         self._connected = asyncio.Event()
 
     async def run(self) -> int:
@@ -74,6 +77,11 @@ class Supervisor:
         """The process ids of the children that live, by session."""
         return {session: child.pid for session, child in self._children.items()}
 
+    @property
+    def last_words(self) -> str:
+        """Why no child can be started, as the first of those that said so put it: what happened, then what to do."""
+        return self._words
+
     async def _connect(self) -> None:
         while True:
             try:
@@ -92,14 +100,15 @@ class Supervisor:
         while not self._stopping.is_set():
             began = loop.time()
             session = new_session()
-            status = await self._live(session)
-            if status == 0:
-                break
+            status, words = await self._live(session)
+            if status == 0 or (status == -signal.SIGTERM and self._stopping.is_set()):
+                break  # it left; or it had not yet begun when we told it to
             how = _how(status)
-            log.warning("a worker process ended: %s", how)
+            if not words:
+                log.warning("a worker process ended: %s", how)
             telling.add(asyncio.create_task(self._tell(session, how)))
             if status == USAGE_STATUS:
-                self._status = status
+                self._status, self._words = status, self._words or words
                 self.stop()
                 break
             pause = FIRST_PAUSE if loop.time() - began >= GOOD_LIFE else pause
@@ -108,38 +117,43 @@ class Supervisor:
                     await self._stopping.wait()
             pause = min(pause * 2, LONGEST_PAUSE)
             telling = {one for one in telling if not one.done()}
-        if telling:
+        if telling and (self._connected.is_set() or not self._words):  # who could not start has nothing to give back
             await asyncio.wait(telling, timeout=TELL_TIMEOUT)
         for one in telling:
             one.cancel()
 
-    async def _live(self, session: SessionId) -> int:
-        """Start a child and wait for its end: its exit status, negative for a signal."""
+    async def _live(self, session: SessionId) -> tuple[int, str]:
+        """Start a child and wait for its end: its exit status, negative for a signal, and its last words."""
         ours, theirs = os.pipe()  # we never write: the child reads its end when we are gone
+        hears, says = os.pipe()
+        os.set_blocking(hears, False)
         environment = os.environ | {
             "PYTHONHASHSEED": "0",
             SESSION_VARIABLE: session,
-            SUPERVISOR_VARIABLE: f"{os.getpid()}:{ours}",
+            SUPERVISOR_VARIABLE: f"{os.getpid()}:{ours}:{says}",
         }
         try:
             # Its own session: a Ctrl-C at the terminal is ours, and reaches the child as one SIGTERM.
             child = await asyncio.create_subprocess_exec(
-                *self._command, env=environment, pass_fds=[ours], stdin=DEVNULL, start_new_session=True
+                *self._command, env=environment, pass_fds=[ours, says], stdin=DEVNULL, start_new_session=True
             )
         except OSError as error:
-            log.error("a worker process cannot be started with %s: %s", self._command[0], error)
             os.close(theirs)
-            return USAGE_STATUS
+            os.close(hears)
+            return USAGE_STATUS, f"a worker process cannot be started with {self._command[0]}: {error}"
         finally:
             os.close(ours)
+            os.close(says)
         self._children[session] = child
         if self._stopping.is_set():
             child.terminate()
         try:
-            return await child.wait()
+            status = await child.wait()
+            return status, _read(hears) if status == USAGE_STATUS else ""
         finally:
             del self._children[session]
             os.close(theirs)
+            os.close(hears)
             if child.returncode is None:
                 child.kill()
 
@@ -163,17 +177,48 @@ def _how(status: int) -> str:
         return f"killed by signal {-status}"
 
 
+def _read(pipe: int) -> str:
+    """What lies in the pipe now: who wrote it is gone."""
+    try:
+        return os.read(pipe, LONGEST_WORDS).decode("utf-8", "replace")
+    except BlockingIOError:  # a process of the child's own still holds the other end, and said nothing
+        return ""
+
+
+def _pipes() -> tuple[int, int, int] | None:
+    """In a worker process: its supervisor's process id, the pipe that ends with it, the pipe for last words."""
+    parts = os.environ.get(SUPERVISOR_VARIABLE, "").split(":")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        return None
+    pid, end, says = map(int, parts)
+    return pid, end, says
+
+
+def say_last_words(text: str) -> bool:
+    """In a worker process about to end with `USAGE_STATUS`: leave the reason with the supervisor, who shows it once
+    for all its children. False when there is none."""
+    pipes = _pipes()
+    if pipes is None:
+        return False
+    try:
+        os.write(pipes[2], text.encode()[:LONGEST_WORDS])
+    except OSError:  # it is gone
+        return False
+    return True
+
+
 def heed_supervisor(drain: Callable[[], None]) -> None:
     """In a worker process: call `drain` on the running loop when the supervisor that started it (if one did) is
     gone."""
-    pid, _, end = os.environ.get(SUPERVISOR_VARIABLE, "").partition(":")
-    if not pid.isdigit() or not end.isdigit():
+    pipes = _pipes()
+    if pipes is None:
         return
-    loop, pipe = asyncio.get_running_loop(), int(end)
+    pid, pipe, _ = pipes
+    loop = asyncio.get_running_loop()
 
     def over() -> None:
         loop.remove_reader(pipe)
         drain()
 
     loop.add_reader(pipe, over)
-    die_with_parent(signal.SIGTERM, int(pid))
+    die_with_parent(signal.SIGTERM, pid)

@@ -237,6 +237,33 @@ def test_a_module_that_is_not_there_ends_dev_with_its_name(terminal: Terminal) -
     assert "no_such_module" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "said", "advice"),
+    [
+        (None, "there is no module 'mine'", "PYTHONPATH"),
+        ("import no_such_part\n", "module 'mine' needs 'no_such_part'", "install what is missing"),
+        ("text = 'two'\nint(text)\n", "ValueError: invalid literal", "mine.py, line 2"),
+        ("x = 1\ny = (\n", "SyntaxError", "mine.py, line 2"),
+        ("import sys\nsys.exit(0)\n", "ended the process when it was imported", "__main__"),
+        ("x = 1\n", "no routines in mine", "@define.task"),
+    ],
+)
+def test_a_worker_whose_module_is_wrong_says_so_once_and_ends(
+    terminal: Terminal, source: str | None, said: str, advice: str
+) -> None:
+    """Without any broker, too: a worker that cannot work has nothing to wait for."""
+    terminal.environment["LONGSHORE_BROKER_URL"] = "amqp://guest:guest@127.0.0.1:1/"
+    if source is not None:
+        (terminal.folder / "mine.py").write_text(source)
+    done = terminal.run("worker", "mine", "--processes", "2", within=30)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = [line for line in done.stderr.splitlines() if "broker" not in line]
+    assert len(lines) == 2, done.stderr
+    assert lines[0].startswith("UsageError: ")
+    assert said in lines[0]
+    assert advice in lines[1]
+
+
 def test_dev_survives_its_own_restart_with_its_runs(terminal: Terminal) -> None:
     (terminal.folder / "mine.py").write_text(
         "from longshore import define\n\n@define.task(name='one', version='1.0.0')\ndef one() -> int:\n    return 1\n"

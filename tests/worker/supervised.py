@@ -1,7 +1,7 @@
 """A child for the supervisor's tests: writes its session to a folder, and does as its words say until it is told to
 end.
 
-`python -m tests.worker.supervised FOLDER [die|fail|usage]`.
+`python -m tests.worker.supervised FOLDER [fail|usage|words]`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from longshore.worker.config import SESSION_VARIABLE
-from longshore.worker.supervisor import heed_supervisor
+from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
 
 
 async def main(folder: Path, act: str) -> int:
@@ -26,7 +26,10 @@ async def main(folder: Path, act: str) -> int:
     if act == "fail":
         return 1
     if act == "usage":
-        return 2
+        return USAGE_STATUS
+    if act == "words":
+        assert say_last_words("the sails are torn\nmend them")
+        return USAGE_STATUS
     await over.wait()
     (folder / f"{session}.drained").touch()
     return 0

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from longshore.core.message import ChildDied
 from longshore.worker.supervisor import Supervisor
 from tests.support.wait import eventually
@@ -68,6 +70,21 @@ async def test_a_child_that_says_the_usage_is_wrong_is_not_started_again(tmp_pat
     async with supervised(tmp_path, buses, "usage", processes=1) as (_, _, running):
         assert await asyncio.wait_for(running(), 20) == 2
         assert len(alive(tmp_path)) == 1
+
+
+async def test_the_last_words_of_a_child_that_cannot_start_are_kept_once_for_all_of_them(
+    tmp_path: Path, buses: BusMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with supervised(tmp_path, buses, "words", processes=3) as (supervisor, _, running):
+        assert await asyncio.wait_for(running(), 20) == 2
+        assert supervisor.last_words == "the sails are torn\nmend them"
+        assert "a worker process ended" not in caplog.text
+
+
+async def test_a_program_that_is_not_there_is_the_last_word_too(tmp_path: Path, buses: BusMaker) -> None:
+    supervisor = Supervisor([str(tmp_path / "missing")], 2, buses("supervisor"), NAMES)
+    assert await asyncio.wait_for(supervisor.run(), 20) == 2
+    assert "missing" in supervisor.last_words
 
 
 async def test_children_that_fail_come_again_with_growing_pauses(tmp_path: Path, buses: BusMaker) -> None:
