@@ -24,22 +24,27 @@ def _screen(as_json: bool) -> Screen:
 
 
 @workers.command("list")
-def list_workers(as_json: AsJson = False) -> None:
+def list_workers(
+    everyone: Annotated[bool, typer.Option("--all", help="Also those that left a short while ago (CLOSED).")] = False,
+    as_json: AsJson = False,
+) -> None:
     """The workers, what they hold and what they offer."""
-    asyncio.run(_workers(_screen(as_json)))
+    asyncio.run(_workers(_screen(as_json), everyone))
 
 
-async def _workers(screen: Screen) -> None:
+async def _workers(screen: Screen, everyone: bool) -> None:
     from longshore.cli.asking import asker
 
     async with asker() as client:
-        found = [as_fields(worker) for worker in await client.workers()]
+        known = [as_fields(worker) for worker in await client.workers()]
+    found = [worker for worker in known if everyone or worker["status"] != "CLOSED"]
     if screen.as_json:
         for worker in found:
             screen.line(worker)
         return
     if not found:
-        screen.remark("no workers: start one with `longshore worker MODULE`")
+        left = f" ({len(known)} left a short while ago: `--all` shows them)" if known else ""
+        screen.remark(f"no workers: start one with `longshore worker MODULE`{left}")
         return
     rows = [
         [

@@ -285,6 +285,8 @@ class Changes(msgspec.Struct, gc=False):
     workers: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
     taken: dict[SessionId, int] = msgspec.field(default_factory=dict)
     """The last report taken of each session that reported (beside `workers`, which changes seldom)."""
+    workers_until: datetime | None = None
+    """Rows of sessions closed before this are to be forgotten (all of them, or a part: it is said again)."""
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -319,6 +321,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.cache
             or self.workers
             or self.taken
+            or self.workers_until
             or self.cursors
             or self.cursors_done
             or self.returned

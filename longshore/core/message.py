@@ -273,6 +273,8 @@ class Hello(Message, tag=_tag):
     python: str = ""
     probe: ClaimCheck | None = None
     draining: bool = False
+    taken: int = 0
+    """The last report the worker knows to be taken: so a ledger that has forgotten the session can go on from it."""
 
 
 class Beat(Message, tag=_tag):

@@ -242,6 +242,7 @@ class Worker:
             python=".".join(platform.python_version_tuple()[:2]),
             probe=self._probe,
             draining=self._draining.is_set(),
+            taken=self._session.outbox.taken,
         )
 
     def beat(self, directives: int) -> Beat:

@@ -188,6 +188,11 @@ def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> Non
     run = dev.json("runs", "show", run_id)
     assert (run["status"], run["crashes"]) == ("COMPLETED", 1)
     assert run["worker_id"] != worker_id
+    assert worker_id not in {worker["worker_id"] for worker in dev.lines("workers", "list")}
+    assert worker_id not in dev.run("workers", "list").stdout
+    closed = {worker["worker_id"]: worker["status"] for worker in dev.lines("workers", "list", "--all")}
+    assert closed[worker_id] == "CLOSED"
+    assert worker_id in dev.run("workers", "list", "--all").stdout
 
 
 @pytest.mark.parametrize(

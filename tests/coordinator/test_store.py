@@ -347,6 +347,22 @@ def test_sessions_long_closed_are_loaded_only_if_a_run_names_them(open_book: Cal
     assert {row.session for row in open_book().snapshot.workers} == {"open", "just", "held"}
 
 
+def test_of_the_sessions_closed_before_a_time_a_thousand_rows_go_at_once(book: Book) -> None:
+    def session(name: str, status: str, hours: int) -> WorkerRow:
+        since = NOW - timedelta(hours=hours)
+        return WorkerRow(SessionId(name), WorkerId(name), "default", 4, status, 0, [], since=since)
+
+    rows = [session("open", "IDLE", 30), session("just", "CLOSED", 23)]
+    rows += [session(f"old-{number}", "CLOSED", 25) for number in range(1001)]
+    book.commit(Changes(workers={row.session: row for row in rows}))
+    left = []
+    for _ in range(2):
+        book.commit(Changes(workers_until=NOW - timedelta(hours=24)))
+        left.append(set(read(book, sessions={row.session for row in rows}).sessions))
+    assert len(left[0]) == 3
+    assert left[1] == {"open", "just"}
+
+
 def test_cursors_give_pages_of_children_that_still_live(book: Book) -> None:
     parent = run_id()
     children = [a_run(parent_id=parent) for _ in range(1500)]

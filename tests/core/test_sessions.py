@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from longshore.core.changes import Inbound, ReportsBound, SessionReturned
@@ -389,3 +391,51 @@ def test_children_of_a_lost_workflow_still_reach_it() -> None:
     world.take(suspended, ended)
     assert world.path(run_id)[-3:] == ["SUSPENDED", "QUEUED", "DISPATCHED"]
     assert RunId(child) in world.book.results
+
+
+def test_rows_of_closed_sessions_are_forgotten_after_a_day_and_those_that_live_are_not() -> None:
+    world = World()
+    left, lives = world.join("w1", offers=[task()]), world.join("w2", offers=[task()])
+    world.report(left, Bye())
+    world.tick(23 * 3600)
+    assert {row.status for row in world.book.workers.values() if row.session == left} == {"CLOSED"}
+    world.tick(2 * 3600)
+    assert set(world.book.workers) == {lives}
+
+
+def test_a_session_closed_long_ago_whose_runs_were_not_yet_taken_from_it_is_loaded_and_let_go() -> None:
+    """A coordinator that ended between the two, and was down for a while."""
+    world = World()
+    worker = world.join(offers=[task()])
+    run_id = world.trigger("t")
+    world.say(worker, Bye())
+    world.now += timedelta(hours=1)
+    world.restart()
+    world.tick()
+    assert world.status(run_id) is Status.QUEUED
+    world.tick(1)
+    assert world.ledger.workers() == []
+
+
+def test_rows_are_forgotten_soon_after_a_start_and_then_once_an_hour() -> None:
+    world = World()
+    told = [world.tick(seconds).workers_until is not None for seconds in (0, 59, 1, 3599, 1, 1)]
+    assert told == [False, False, True, False, True, False]
+
+
+def test_a_worker_that_comes_back_after_it_was_forgotten_goes_on_with_its_numbers() -> None:
+    world = World()
+    worker = world.join(offers=[task()])
+    world.trigger("t")
+    (start,) = world.starts(worker)
+    world.report(worker, Started(run_id=start.run_id, epoch=start.epoch, at=world.now))
+    world.say(worker, Bye())
+    world.tick(25 * 3600)
+    assert worker not in world.book.workers
+    hello = Hello(worker_id="w1", pool="default", slots=4, offers=[task()], taken=1)  # type: ignore[arg-type]
+    world.say(worker, hello)
+    assert world.book.workers[worker].taken == 1
+    (start,) = world.starts(worker)
+    world.report(worker, Started(run_id=start.run_id, epoch=start.epoch, at=world.now))
+    assert world.status(start.run_id) is Status.EXECUTING
+    assert world.ledger.counts.get("report_gap", 0) == 0

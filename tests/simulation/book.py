@@ -197,6 +197,11 @@ class Book:
         self.workers.update(copy.deepcopy(changes.workers))
         for session, taken in changes.taken.items():
             self.workers[session].taken = taken
+        if until := changes.workers_until:
+            closed = [row for row in self.workers.values() if row.status == "CLOSED"]
+            for row in closed:
+                if row.since is not None and row.since < until:
+                    del self.workers[row.session]
         for cursor in changes.cursors:
             self.cursors[cursor.id] = copy.deepcopy(cursor)
         for name in changes.cursors_done:

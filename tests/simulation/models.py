@@ -127,7 +127,7 @@ class SimWorker:
     def _hello(self) -> Hello:
         held = [Held(run_id, execution.start.epoch) for run_id, execution in self.held.items()]
         hello = Hello(worker_id=WorkerId(self.name), pool="default", slots=self.slots, offers=OFFERS, held=held)
-        hello.draining = self.draining
+        hello.draining, hello.taken = self.draining, self.outbox.taken
         return hello
 
     def receive(self, directives: list[Directive], number: int, term: int, taken: int, now: float) -> None:

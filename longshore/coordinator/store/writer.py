@@ -21,6 +21,7 @@ from longshore.core.changes import Changes, Cursor, HistoryRow, NewRun, Outcome,
 from longshore.core.run import Run
 
 OWNER: Final = "coordinator"
+FORGOTTEN_AT_ONCE: Final = 1000
 _FINISHED: Final = {"session": "''", "due_at": "0", "check_at": "0"}
 _HISTORY: Final = names("run_id seq from_status to_status reason actor attempt epoch worker_id at valid batch_no")
 _CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
@@ -47,6 +48,18 @@ class Prepared(NamedTuple):
     now: datetime
     steps: list[Step] | None
     """None: there is nothing to write."""
+
+
+class Each:
+    """A statement that is executed for one row at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Execute it for all rows."""
+        for row in rows:
+            connection.exec_driver_sql(self._text, row)
 
 
 class Loose:
@@ -98,6 +111,8 @@ class Writer:
         self._deliveries = insert("delivery", _DELIVERY, mark)
         self._workers = upsert("worker", _WORKER, mark)
         self._taken = update("worker", ("session", "taken"), mark)
+        closed = f"SELECT session FROM worker WHERE status = 'CLOSED' AND since < {mark} LIMIT {FORGOTTEN_AT_ONCE}"
+        self._workers_until = Each(f"DELETE FROM worker WHERE session IN ({closed})")
         self._cache = upsert("cache", ("key", "run_id", "expires_at"), mark)
         self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
         self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
@@ -198,6 +213,8 @@ class Writer:
             steps.append((self._workers, [rows.worker_values(row, at) for row in changes.workers.values()]))
         if changes.taken:
             steps.append((self._taken, list(changes.taken.items())))
+        if changes.workers_until:
+            steps.append((self._workers_until, [(at[changes.workers_until],)]))
         if changes.cursors or changes.cursors_done:
             self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:

@@ -32,6 +32,8 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     """The most runs one step touches; more is done over several ticks."""
     reply_kept: timedelta = timedelta(hours=24)
     reply_retry: timedelta = timedelta(minutes=1)
+    closed_kept: timedelta = timedelta(hours=24)
+    """How long the row of a closed session is kept, for a worker that comes back."""
     idempotency_kept: timedelta = timedelta(days=30)
     event_path: bool = True
     """False: nothing is placed or delivered when a message comes; the reconciler alone acts (a test mode)."""

@@ -77,7 +77,7 @@ def _admit(state: State, round_: Round, session_id: SessionId, message: Hello) -
         worker_id=message.worker_id,
         pool=message.pool,
         slots=message.slots,
-        taken=known.taken if known else 0,
+        taken=known.taken if known else message.taken,
         since=round_.now,
     )
     state.sessions[session_id] = session

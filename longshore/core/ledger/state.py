@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -116,6 +116,7 @@ class State:
         "equals",
         "filling",
         "foreign",
+        "forget_at",
         "known",
         "lanes",
         "marks",
@@ -168,6 +169,7 @@ class State:
         self.more_to_place = False
         self.ticked_at = now
         self.pinged_at = now
+        self.forget_at = now + timedelta(minutes=1)  # soon, even where no coordinator lives for an hour
         self.ticket = 0
         self.marks = 0
         self.settling = config.settling_marks

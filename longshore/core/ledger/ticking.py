@@ -15,6 +15,7 @@ from longshore.core.ledger.state import Round, Session, State
 from longshore.core.run import Run, Status, has_started
 
 SECOND: Final = timedelta(seconds=1)
+FORGET_EVERY: Final = timedelta(hours=1)
 FORGET_AFTER: Final = timedelta(minutes=10)
 
 
@@ -242,14 +243,21 @@ def _judge_heads(state: State, round_: Round) -> None:
 
 
 def _forget_sessions(state: State, round_: Round) -> None:
-    """Closed sessions leave memory after a while; their rows stay."""
+    """Closed sessions leave memory after a while; their rows stay for a day."""
     gone = [
         session_id
         for session_id, session in state.sessions.items()
-        if session.closed and not session.held and session.since and session.since + FORGET_AFTER <= round_.now
+        if session.closed
+        and not session.held
+        and session.since
+        and session.since + FORGET_AFTER <= round_.now
+        and session_id not in round_.touched  # its last runs were taken from it just now
     ]
     for session_id in gone:
         del state.sessions[session_id]
+    if state.forget_at <= round_.now:
+        state.forget_at = round_.now + FORGET_EVERY
+        round_.changes.workers_until = round_.now - state.config.closed_kept
 
 
 def _free_reservations(state: State) -> None:
