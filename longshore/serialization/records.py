@@ -7,6 +7,7 @@ cost nothing.
 
 from __future__ import annotations
 
+import codecs
 import io
 import struct
 from collections.abc import Iterable, Iterator
@@ -266,7 +267,9 @@ def _read_frame(source: Source, tag: bytes, size: int) -> Any:
         array = bytearray(size)
         source.fill(memoryview(array))
         return array if tag == _BYTEARRAY else memoryview(array)
-    if tag not in (_BYTES, _TEXT):
+    if tag == _TEXT:
+        return _read_text(source, size)
+    if tag != _BYTES:
         raise DecodeError(f"a frame of kind {tag!r} is unknown")
     buffer = io.BytesIO()  # getvalue() of an exactly filled BytesIO is its own buffer: no second copy
     if size:
@@ -274,4 +277,34 @@ def _read_frame(source: Source, tag: bytes, size: int) -> Any:
         buffer.write(b"\0")
     with buffer.getbuffer() as view:
         source.fill(view)
-    return buffer.getvalue() if tag == _BYTES else str(buffer.getbuffer(), "utf-8")
+    return buffer.getvalue()
+
+
+def _read_text(source: Source, size: int) -> str:
+    """The text in the next `size` bytes of UTF-8, in its own memory and a few pieces.
+
+    One exception: a string has 1, 2 or 4 bytes per character, as its widest one needs (and one of ASCII alone is of a
+    kind of its own). When the first wider character comes, what came before is copied once: a text whose first wider
+    character stands near its end needs, for a moment, its narrower beginning besides.
+    """
+    if size <= _PIECE:
+        return str(source.take(size), "utf-8")
+    pieces = _TextPieces(source, size)
+    # CPython's % grows one string in place, asking for each part when its turn comes. Nothing else in Python does so
+    # reliably: join() wants all parts first, StringIO.getvalue() copies, += grows in place only in specialised code.
+    return "%s" * pieces.count % ((pieces,) * pieces.count)
+
+
+class _TextPieces:
+    """A text that is read and decoded one piece at a time: each str() of it is the next piece."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self.count = -(-size // _PIECE)
+        self._source = source
+        self._left = size
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def __str__(self) -> str:
+        piece = self._source.take(min(self._left, _PIECE))
+        self._left -= len(piece)
+        return self._decoder.decode(piece, final=not self._left)

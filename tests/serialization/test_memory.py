@@ -42,6 +42,14 @@ print(json.dumps([peak() - before, {check}]))
 STRINGS_IN_MEMORY = 2_000_000 * (49 + 12 + 8 + 3) / MIB  # header, text, pointer, rounding
 
 CASES = {
+    "text of ASCII": ("'x' * (256 << 20)", "value == 'x' * (256 << 20)", 256.0),
+    "text of Latin-1": ("'é' * (128 << 20)", "value == 'é' * (128 << 20)", 128.0),
+    "text of the basic plane": ("'€' * (86 << 20)", "value == '€' * (86 << 20)", 172.0),
+    "text of all widths": (  # the string has 4 bytes for each character, once the first wide one has come
+        "'x' * (8 << 20) + 'x é €😀' * (9 << 20)",
+        "value == 'x' * (8 << 20) + 'x é €😀' * (9 << 20)",
+        4.0 * (8 + 6 * 9),
+    ),
     "bytes": ("b'x' * (256 << 20)", "value == b'x' * (256 << 20)", 256.0),
     "strings": (
         "['item %07d' % n for n in range(2_000_000)]",

@@ -253,6 +253,35 @@ def test_large_values_come_back(value: Any) -> None:
         assert same(back, value)
 
 
+LONG_TEXTS = [
+    *("x" * shift + "😀" * 600_000 for shift in range(4)),  # the pieces it is read in end inside of characters
+    "x" * 2_000_000 + "é",
+    "é" * 1_000_000 + "€" * 1_000_000 + "😀",
+    "a line\r\nof two\rends\n\0%s%" * 100_000,
+    "x" * (1 << 20),
+    "x" * ((1 << 20) + 1),
+]
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS, ids=range(len(LONG_TEXTS)))
+def test_long_texts_come_back(text: str) -> None:
+    for value in (text, [text, {"k": (text,)}, 1]):
+        for back in every_way(value):
+            assert back == value
+
+
+def test_a_long_text_that_is_no_utf_8_or_ends_early_is_an_error() -> None:
+    good = encode("€" * 1_000_000).inline()
+    for bad in (good[:-1] + b"x", good[:-1] + b"\xff", good[:2_000_000] + b"\xed\xa0\x80" + good[2_000_003:]):
+        with pytest.raises(DecodeError, match=r"utf-8"):
+            decode(bad)
+        with pytest.raises(DecodeError, match=r"utf-8"):
+            decode_stream(io.BytesIO(bad), len(bad))
+    for size in (100, 1_500_000, len(good) - 1):
+        with pytest.raises(DecodeError, match=r"bytes early"):
+            decode_stream(io.BytesIO(good[:size]), len(good))
+
+
 def test_large_buffers_are_passed_on_without_a_copy() -> None:
     data = b"x" * 1_000_000
     pieces = list(encode([1, {"k": data}]).chunks())
