@@ -40,6 +40,16 @@ def took(run: Mapping[str, Any]) -> str:
     return seconds((end - begin).total_seconds()) if begin and end else ""
 
 
+def first_line(text: str | None) -> str:
+    """The first line that says something."""
+    return next(iter((text or "").strip().splitlines()), "").rstrip()
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its beginning and `…`."""
+    return text if len(text) <= longest else text[: longest - 1].rstrip(" …") + "…"
+
+
 def why_text(why: Any) -> str:
     """The reason a run waits, on one line."""
     if not why or isinstance(why, str):

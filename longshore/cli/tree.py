@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from longshore.cli.fields import routine_id, time_of
+from longshore.cli.fields import cut, first_line, routine_id, time_of
 from longshore.cli.screen import Screen, seconds, size
 
 Row = Mapping[str, Any]
@@ -19,15 +19,27 @@ QUEUED: Final = "░"
 EXECUTING: Final = "█"
 NOTHING: Final = "·"
 WIDEST: Final = 32
-BESIDE: Final = 80
+BESIDE: Final = 96
 """Columns that the other parts of a line need."""
+GAP: Final = 3
+"""Columns between two parts of a line."""
+LEAST: Final = 24
+"""Columns that the last part has even where it must fold."""
+_TOLD: Final = frozenset(
+    {"FAILED", "CANCELED", "CRASHED", "TIMED_OUT", "EXPIRED", "SYSTEM_FAILURE", "RETRYING", "BLOCKED"}
+)
+"""Statuses whose reason is news."""
 
 
 def show_tree(screen: Screen, rows: Sequence[Row], *, now: datetime, limit: int | None = None) -> None:
     """The drawing on a screen, with a line that says how to read it."""
     lines = draw(rows, now, width=max(8, min(WIDEST, screen.width - BESIDE)), limit=limit)
-    cells = [[line.branch + line.name, line.status, line.bar, line.times, line.marks] for line in lines]
-    screen.table(["RUN", "STATUS", "TIME", "QUEUED + RUNNING", ""], cells)
+    cells = [[line.branch + line.name, line.status, line.bar, line.times] for line in lines]
+    names = ["RUN", "STATUS", "TIME", "QUEUED + RUNNING"]
+    taken = sum(max(map(len, column)) + GAP for column in zip(names, *cells, strict=True))
+    room = max(LEAST, screen.width - taken - 2)
+    noted = [[*row, line.note(room)] for row, line in zip(cells, lines, strict=True)]
+    screen.table([*names, "CALLED WITH / WHAT HAPPENED"], noted)
     screen.remark(f"{QUEUED} without a worker   {EXECUTING} with one (a workflow: its whole life)")
 
 
@@ -41,6 +53,13 @@ class Line:
     bar: str
     times: str
     marks: str = ""
+    call: str = ""
+    trouble: str = ""
+
+    def note(self, width: int) -> str:
+        """What tells it from its siblings, and what happened to it. Trouble gets most of the room."""
+        call = cut(self.call, max(12, width // 3)) if self.trouble else self.call
+        return cut("  ".join(filter(None, [call, self.marks, self.trouble])), width)
 
 
 @dataclass(slots=True)
@@ -135,7 +154,8 @@ def _line(row: Row, branch: str, scale: _Scale) -> Line:
     if began and split == last and not row.get("cached"):
         split = max(first, last - 1)
     bar = (NOTHING * first + QUEUED * (split - first) + EXECUTING * (last - split)).ljust(scale.width, NOTHING)
-    return Line(branch, routine_id(row), row["status"], bar, _times(row, scale.now), _marks(row))
+    times, call = _times(row, scale.now), row.get("call") or ""
+    return Line(branch, routine_id(row), row["status"], bar, times, _marks(row), call, _trouble(row))
 
 
 def _times(row: Row, now: datetime) -> str:
@@ -157,6 +177,15 @@ def _marks(row: Row) -> str:
         if row.get(name):
             marks.append(f"{word} {size(row[name])} offloaded")
     return ", ".join(marks)
+
+
+def _trouble(row: Row) -> str:
+    """Why it did not go well, on one line."""
+    error = row.get("error")
+    if error:
+        kind = str(error["type"]).rpartition(".")[2]
+        return f"{kind}: {first_line(error['message'])}".rstrip(": ")
+    return first_line(row.get("reason")) if row["status"] in _TOLD else ""
 
 
 def _end(row: Row, now: datetime) -> datetime:

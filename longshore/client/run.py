@@ -27,6 +27,8 @@ LOOK_EVERY: Final = 1.0
 
 
 PAGE: Final = 1000
+TREE_PAGE: Final = 500
+"""Rows at once: an answer must fit one message, and rows of a tree say more."""
 """Rows that are asked for at once."""
 
 
@@ -73,7 +75,7 @@ class Run(Generic[R_co]):
 
     async def tree(self) -> list[Fields]:
         """The run and everything below it, with times and sizes."""
-        return await self._pages("tree", "no")
+        return await self._pages("tree", "no", limit=TREE_PAGE)
 
     async def why_waiting(self) -> Fields | None:
         """Why it does not go on and who holds it; None when it does not wait."""
@@ -132,13 +134,13 @@ class Run(Generic[R_co]):
         finally:
             self._conversation.unfollow(self.id, feed)
 
-    async def _pages(self, what: str, mark: str, after: int = 0) -> list[Fields]:
+    async def _pages(self, what: str, mark: str, after: int = 0, *, limit: int = PAGE) -> list[Fields]:
         """All rows behind `after`; each page is asked for with the mark of the last row before it."""
         found: list[Fields] = []
         while True:
-            page = await self._conversation.ask(what, [self.id], after=after, limit=PAGE)
+            page = await self._conversation.ask(what, [self.id], after=after, limit=limit)
             found += rows(page)
-            if len(page) < PAGE:
+            if len(page) < limit:
                 return found
             after = page[-1][mark]
 

@@ -4,7 +4,8 @@
 |---------------|---------|-----------------------------------|--------------------------------------------------|
 | run           | one     |                                   | the run's fields                                 |
 | history       | one     | after (seq), limit                | rows, oldest first                               |
-| tree          | any one | after (the last row's no), limit  | rows of the whole tree, parents before children  |
+| tree          | any one | after (the last row's no), limit  | rows of the whole tree, parents before children, |
+|               |         |                                   | with the call, reason and error in short         |
 | why           | one     |                                   | why it waits, or None                            |
 | runs          |         | status, routine, tag, limit, cursor (the last row's no) | rows, newest first         |
 | workers       |         |                                   | rows                                             |

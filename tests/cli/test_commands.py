@@ -52,6 +52,9 @@ def test_a_failed_run_is_one_red_line_advice_and_status_1(dev: Terminal) -> None
     assert document["error"]["type"].endswith("ValueError")
     assert "too bad" in document["error"]["message"]
     assert "routines.py" in document["error"]["traceback"]
+    (row,) = dev.json("runs", "tree", document["run_id"])
+    assert (row["call"], row["error"]["message"]) == ("text='too bad'", "too bad")
+    assert "ValueError: too bad" in dev.run("runs", "tree", document["run_id"]).stdout
 
 
 def test_the_same_run_id_twice_is_one_run(dev: Terminal) -> None:
@@ -88,7 +91,9 @@ def test_the_tree_has_bars_offloaded_sizes_and_cached_marks(dev: Terminal) -> No
     assert sorted(row["routine"] for row in rows) == ["add", "add", "big", "both"]
     (big,) = (row for row in rows if row["routine"] == "big")
     assert big["result_size"] >= 100_000
+    assert sorted(row["call"] for row in rows if row["routine"] == "add") == ["7, 1", "8, 1"]
     drawn = dev.run("runs", "tree", first["run_id"]).stdout
+    assert "7, 1" in drawn
     assert "└─ " in drawn
     assert "█" in drawn
     assert "offloaded" in drawn

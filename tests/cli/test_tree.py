@@ -85,6 +85,37 @@ def test_marks_show_the_cache_the_attempts_and_what_was_offloaded() -> None:
     assert big.marks == "attempt 2, result 300.0 KiB offloaded"
 
 
+def test_siblings_are_told_apart_by_their_calls_and_what_failed_says_why_on_one_line() -> None:
+    error = {"type": "some.module.Odd", "message": "cannot read\nthe rest of a long story"}
+    rows = [
+        row("root", started=0, ended=4, status="CANCELED", reason="canceled: a slip"),
+        row("a", parent="root", created=1, started=2, ended=3, call="'a.txt', 1", reason="returned"),
+        row("b", parent="root", created=1, started=2, ended=3, call="'b.txt', 1", status="FAILED", error=error),
+        row("c", parent="root", created=1, started=2, status="RETRYING", attempt=2, reason="attempt 1 of 3: Odd"),
+        row("d", parent="root", created=1, started=2, reason="started"),
+    ]
+    assert [line.note(100) for line in draw(rows, at(4))] == [
+        "canceled: a slip",
+        "'a.txt', 1",
+        "'b.txt', 1  Odd: cannot read",
+        "attempt 2  attempt 1 of 3: Odd",
+        "",
+    ]
+
+
+def test_a_note_fits_its_room_and_the_error_gets_most_of_it() -> None:
+    line = draw(
+        [row("root", call="'" + "x" * 38 + "…", status="FAILED", error={"type": "E", "message": "m" * 90})], at(1)
+    )[0]
+    assert line.note(30) == "'xxxxxxxxxx…  E: mmmmmmmmmmmm…"
+    assert len(line.note(30)) == 30
+
+
+def test_an_error_without_a_message_is_its_type() -> None:
+    (line,) = draw([row("root", status="FAILED", error={"type": "builtins.KeyError", "message": ""})], at(1))
+    assert line.trouble == "KeyError"
+
+
 def test_a_limit_keeps_the_longest_children_and_says_what_was_left_out() -> None:
     rows = [row("root", started=0, ended=50)]
     rows += [row(f"n{i:02}", parent="root", created=0, started=0, ended=i + 1) for i in range(20)]

@@ -30,6 +30,7 @@ from longshore.core.errors import SettingsError, StoreUnavailableError, UsageErr
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import ClaimCheck, Failure, Offer
 from longshore.core.run import Flow, Status
+from longshore.serialization.arguments import encode_arguments
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import NOW, a_run, ending, history_of, inserting, run_id
 
@@ -535,6 +536,22 @@ def test_a_tree_has_every_run_below_the_root_with_what_was_offloaded(book: Book)
     assert [row["run_id"] for row in first + rest] == [row["run_id"] for row in rows]
     assert end is None
     assert book.store.queries.tree(run_id()) == ([], None)
+
+
+def test_a_tree_says_how_each_run_was_called_and_how_it_failed_but_reads_no_long_input(book: Book) -> None:
+    root = a_run(Status.EXECUTING, reason="started")
+    short, long = (a_run(parent_id=root.id, root_id=root.id) for _ in range(2))
+    book.commit(inserting(root, value=encode_arguments([3], {}).inline()))
+    book.commit(inserting(short, value=encode_arguments(["x"], {"n": 1}).inline()))
+    book.commit(inserting(long, value=encode_arguments(["x" * 3000], {}).inline()))
+    short.status, short.finished_at, short.reason = Status.FAILED, NOW, "attempt 1 of 1: too bad"
+    book.commit(ending(short, None, Failure(type="builtins.ValueError", message="too bad", traceback="t" * 5000)))
+    rows, _ = book.store.queries.tree(root.id)
+    assert [(row["call"], row["reason"], row["error"]) for row in rows] == [
+        ("3", "started", None),
+        ("'x', n=1", "attempt 1 of 1: too bad", {"type": "builtins.ValueError", "message": "too bad"}),
+        ("", "", None),
+    ]
 
 
 def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Book) -> None:

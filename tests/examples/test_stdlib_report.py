@@ -55,6 +55,8 @@ def test_the_demo_shows_results_offloaded_values_and_a_second_run_from_the_cache
     packages = len(find_packages.function())
     assert shown["result"]["totals"]["packages"] == packages  # type: ignore[index]
     assert len(shown["runs"]) == packages + 3  # type: ignore[arg-type]
+    calls = {run["call"] for run in shown["runs"] if run["routine"] == "stdlib.parse"}  # type: ignore[attr-defined]
+    assert len(calls) == packages  # each can be told from its siblings
     assert shown["offloaded"] >= 2  # type: ignore[operator]
     assert shown["seconds"] < 60  # type: ignore[operator]
     second = shown["second"]

@@ -1,7 +1,8 @@
 """What people ask: one run, lists, histories, trees, what a workflow waits for, dead letters. Read-only, on a
 connection of its own; field names are API.md's, times RFC 3339 in UTC.
 
-No value is read here but errors: results travel raw, where a client asks for the outcome.
+No value is read here but errors and, for a tree, short inputs (`hints.py`): results travel raw, where a client asks for
+the outcome.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, Select, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Select, case, func, select, text
 
 from longshore.coordinator.store.columns import failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
 from longshore.coordinator.store.tables import UNCOMPLETED, call, dead_letter, delivery, history, owner, run
 from longshore.core.run import FINAL, Status
 
@@ -112,11 +114,12 @@ class Queries:
         if found is None:
             return [], None
         root = found["root_id"] or run_id
-        sizes = (run.c.input_ref, run.c.result_ref)
+        short = case((func.length(run.c.input) <= SHORT_INPUT, run.c.input)).label("short_input")
+        more = (run.c.input_ref, run.c.result_ref, run.c.error, short)
         rows: list[Mapping[str, Any]] = []
         if not after:
-            rows += self._all(select(*LISTED, *sizes).where(run.c.id == root))
-        below = select(*LISTED, *sizes).where(run.c.root_id == root, text("parent_id <> ''"), run.c.no > after)
+            rows += self._all(select(*LISTED, *more).where(run.c.id == root))
+        below = select(*LISTED, *more).where(run.c.root_id == root, text("parent_id <> ''"), run.c.no > after)
         rows += self._all(below.order_by(run.c.no).limit(limit))
         children = rows[1:] if not after else rows
         return [_in_tree(row) for row in rows], children[-1]["no"] if len(children) == limit else None
@@ -257,7 +260,12 @@ def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
         "queued_ms": _between(row, "created_at", "started_at"),
         "executing_ms": _between(row, "started_at", "finished_at"),
     }
-    return {**{name: fields[name] for name in names.split()}, **times, **sizes}
+    said = {
+        "call": "" if row["input_ref"] else call_hint(row["short_input"]),
+        "reason": cut(row["reason"], TEXT),
+        "error": short_error(row["error"]),
+    }
+    return {**{name: fields[name] for name in names.split()}, **times, **sizes, **said}
 
 
 def _between(row: Mapping[str, Any], first: str, second: str) -> float | None:
