@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
@@ -22,7 +23,6 @@ from longshore.assembly.places import (
     answers,
     folders,
     is_local,
-    ledger_file,
     socket_path,
 )
 from longshore.core.errors import LongshoreError, StoreUnavailableError, UsageError
@@ -100,17 +100,18 @@ def check_database(settings: Settings) -> Finding:
 
 
 def check_free_disk(settings: Settings, *, enough: int = ENOUGH_DISK, little: int = LITTLE_DISK) -> Finding:
-    """Whether the ledger has room to grow."""
-    path = ledger_file(settings)
-    if path is None:
-        return Finding("disk", "ok", "the ledger is not on this machine")
-    folder = _existing(path.absolute().parent)
-    free = shutil.disk_usage(folder).free
+    """Whether ledger and payloads have room to grow: the fullest of their disks."""
+    places = [(_existing(folder.absolute()), field) for field, folder in folders(settings)]
+    if not places:
+        return Finding("disk", "ok", "nothing is kept on this machine")
+    free, folder, field = min(((shutil.disk_usage(one).free, one, field) for one, field in places), key=itemgetter(0))
     text = f"{free / (1 << 20):,.0f} MiB free in {folder}"
+    room = f"make room there (`df -h {folder}`), or move it with LONGSHORE_{field.upper()}"
     if free < little:
-        return Finding("disk", "fail", text, "make room: a full disk stops the coordinator (nothing is lost)")
+        what = "the coordinator" if field == "store_url" else "every run with a large value"
+        return Finding("disk", "fail", text, f"{room}: a full disk stops {what} (nothing is lost)")
     if free < enough:
-        return Finding("disk", "warn", text, "make room before the ledger needs it")
+        return Finding("disk", "warn", text, f"{room} before it is needed")
     return Finding("disk", "ok", text)
 
 
@@ -124,21 +125,25 @@ def check_storage(settings: Settings) -> Finding:
         store = payload_store(settings)
         probe = write_probe(store, f"doctor-{secrets.token_hex(8)}")
     except LongshoreError as error:
-        return Finding("storage", "fail", f"{where}: an object cannot be written: {error}", _storage_advice(settings))
+        advice = _storage_advice(settings, str(error))
+        return Finding("storage", "fail", f"{where}: an object cannot be written: {error}", advice)
     try:
         read_probe(store, probe)
         store.delete(probe.key)
     except LongshoreError as error:
-        return Finding("storage", "fail", f"{where}: written, but not read back: {error}", _storage_advice(settings))
+        advice = _storage_advice(settings, str(error))
+        return Finding("storage", "fail", f"{where}: written, but not read back: {error}", advice)
     if store.exists(probe.key):
         advice = "allow this user to delete objects: nothing is ever cleaned up otherwise"
         return Finding("storage", "warn", f"{where}: written and read, but not deleted", advice)
     return Finding("storage", "ok", f"{where}: an object was written, read back and deleted")
 
 
-def _storage_advice(settings: Settings) -> str:
+def _storage_advice(settings: Settings, error: str) -> str:
     if settings.payload_url.startswith("file:"):
-        return "make the folder writable for this user, or set LONGSHORE_PAYLOAD_URL"
+        return "make room there, make the folder writable for this user, or set LONGSHORE_PAYLOAD_URL"
+    if "RequestTimeTooSkewed" in error:
+        return "set this machine's clock by NTP: S3 refuses whose time is more than 15 minutes off its own"
     return (
         "check that the bucket exists and LONGSHORE_PAYLOAD_URL, LONGSHORE_S3_ENDPOINT_URL, "
         "LONGSHORE_S3_ACCESS_KEY_ID, LONGSHORE_S3_SECRET_ACCESS_KEY, LONGSHORE_S3_ADDRESSING_STYLE"

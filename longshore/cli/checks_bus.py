@@ -107,4 +107,5 @@ def compare_clocks(asked: datetime, there: datetime, answered: datetime) -> Find
     if off <= CLOCK_OFF:
         return Finding("clock", "ok", "agrees with the coordinator's")
     advice = "set both clocks by NTP: delays and deadlines are judged by the coordinator's"
-    return Finding("clock", "warn", f"{off.total_seconds():.1f} s off the coordinator's", advice)
+    side = "behind" if there < asked else "ahead of"
+    return Finding("clock", "warn", f"the coordinator's is {off.total_seconds():.1f} s {side} this machine's", advice)

@@ -6,7 +6,9 @@ import contextlib
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -128,14 +130,71 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_variable(
     assert "LONGSHORE_STORE_URL" in found.advice
 
 
-def test_a_full_disk_is_told_before_it_stops_anything(here: Path) -> None:
-    settings: Settings = load()
-    there = os.statvfs(here).f_bavail * os.statvfs(here).f_frsize
-    assert checks.check_free_disk(settings, enough=0, little=0).state == "ok"
-    assert checks.check_free_disk(settings, enough=there * 2, little=0).state == "warn"
-    found = checks.check_free_disk(settings, enough=there * 3, little=there * 2)
+Disk = Callable[[str], Path]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Mounts disks of a size, which takes root: a disk that is nearly full cannot be had otherwise."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        folder = tmp_path / f"disk-{len(mounted)}"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "longshore-test", str(folder)]
+        if sys.platform != "linux" or os.geteuid() != 0:
+            pytest.skip("only root on Linux can mount a small disk")
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        if done.returncode:
+            pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], timeout=20, check=True)
+
+
+def test_a_disk_with_little_room_is_told_before_it_stops_anything(disk: Disk) -> None:
+    folder = disk("1m")
+    found = checks.check_free_disk(load(store_url=f"sqlite:///{folder}/ledger.db"))
+    assert (found.state, found.text) == ("fail", f"1 MiB free in {folder}")
+    assert f"`df -h {folder}`" in found.advice
+    assert "LONGSHORE_STORE_URL" in found.advice
+    assert "stops the coordinator (nothing is lost)" in found.advice
+
+
+def test_a_disk_that_gets_full_is_a_warning(disk: Disk) -> None:
+    folder = disk("500m")
+    found = checks.check_free_disk(load(store_url=f"sqlite:///{folder}/later/ledger.db"))
+    assert (found.state, found.text) == ("warn", f"500 MiB free in {folder}")
+    assert "before it is needed" in found.advice
+
+
+def test_payloads_on_a_disk_of_their_own_are_looked_at_too(here: Path, disk: Disk) -> None:
+    folder = disk("1m")
+    found = checks.check_free_disk(load(payload_url=f"file:{folder}/payloads"))
+    assert (found.state, found.text) == ("fail", f"1 MiB free in {folder}")
+    assert "LONGSHORE_PAYLOAD_URL" in found.advice
+
+
+def test_a_disk_with_room_is_fine(disk: Disk) -> None:
+    folder = disk("2g")
+    found = checks.check_free_disk(load(store_url=f"sqlite:///{folder}/l.db", payload_url=f"file:{folder}/p"))
+    assert (found.state, found.advice) == ("ok", "")
+
+
+def test_a_payload_folder_on_a_full_disk_asks_for_room(disk: Disk) -> None:
+    folder = disk("64k")
+    with contextlib.suppress(OSError), (folder / "others").open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    settings: Settings = load(payload_url=f"file:{folder}/payloads")
+    found = checks.check_storage(settings)
     assert found.state == "fail"
+    assert "No space left on device" in found.text
     assert "make room" in found.advice
+    assert "0 MiB" in checks.check_free_disk(settings).text
 
 
 def test_a_payload_folder_is_written_read_and_left_as_it_was(here: Path) -> None:
