@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -233,3 +234,32 @@ def test_a_listening_address_has_two_parts() -> None:
 
 def test_every_setting_has_a_default_so_that_nothing_must_be_set() -> None:
     assert all(not field.is_required() for field in Settings.model_fields.values())
+
+
+def documented() -> dict[str, str]:
+    """The settings in the README's table, by field, each with what stands there as its default."""
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for row in re.findall(r"^\| (`LONGSHORE_.*) \| (.*) \|$", text.partition("## Settings")[2], re.MULTILINE):
+        names = [name.lower() for name in re.findall(r"`(?:LONGSHORE)?_([A-Z0-9_]+)`", row[0])]
+        defaults = row[1].split(", ", len(names) - 1)
+        found |= dict(zip(names, defaults if len(defaults) == len(names) else [row[1]] * len(names), strict=True))
+    return found
+
+
+def test_the_readme_names_every_setting_and_no_other() -> None:
+    assert sorted(documented()) == sorted(Settings.model_fields)
+
+
+def test_the_readme_shows_the_defaults_that_hold() -> None:
+    said = documented()
+    for name, value in load():
+        match value:
+            case bool():
+                assert said[name].startswith("on;" if value else "off;"), name
+            case timedelta():
+                assert said[name].split(",")[0] == f"{value.total_seconds():g} s", name
+            case str() | int():
+                assert str(value) == said[name].split(" (")[0].strip("`"), name
+            case _:
+                assert value is None, name
