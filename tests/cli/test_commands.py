@@ -309,13 +309,19 @@ def processor_time(terminal: Terminal, words: tuple[str, ...], enough: float) ->
     return min(taken)
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Bytecode is written and found again, as when installed, whatever this shell says of it."""
+    return {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled")), "PYTHONDONTWRITEBYTECODE": ""}
+
+
 @pytest.mark.parametrize("words", [("--help",), ("runs", "list", "--help"), ("trigger", "--help"), ("--version",)])
-def test_help_answers_at_once(terminal: Terminal, words: tuple[str, ...]) -> None:
+def test_help_answers_at_once(terminal: Terminal, compiled: dict[str, str], words: tuple[str, ...]) -> None:
+    terminal.environment.update(compiled)
     assert processor_time(terminal, words, 0.5) < 0.5
 
 
-def test_a_list_is_there_at_once(dev: Terminal) -> None:
-    compiled = {"PYTHONPYCACHEPREFIX": str(dev.folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}  # as when installed
+def test_a_list_is_there_at_once(dev: Terminal, compiled: dict[str, str]) -> None:
     assert processor_time(Terminal(dev.folder, compiled), ("runs", "list"), 0.5) < 0.5
 
 
