@@ -54,7 +54,7 @@ __all__ = [
     "Released",
     "Reply",
     "Report",
-    "Report_or_Mark",
+    "ReportItem",
     "RunChanged",
     "Start",
     "Started",
@@ -384,4 +384,4 @@ class Mark(Message, tag=_tag):
     number: int
 
 
-Report_or_Mark = Report | Mark
+ReportItem = Report | Mark

@@ -24,7 +24,7 @@ from longshore.core.message import (
     Message,
     Options,
     Reply,
-    Report_or_Mark,
+    ReportItem,
     Trigger,
 )
 from longshore.serialization.wire import JSON_TEXT
@@ -98,9 +98,9 @@ def is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == JSON
 
 
-def unpack_reports(body: bytes) -> list[Report_or_Mark]:
+def unpack_reports(body: bytes) -> list[ReportItem]:
     """The reports (or the coordinator's own Mark) in a body. Raises DecodeError."""
-    reports: list[Report_or_Mark] = _unpack(body, Report_or_Mark)
+    reports: list[ReportItem] = _unpack(body, ReportItem)
     return reports
 
 

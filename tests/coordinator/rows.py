@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome
-from longshore.core.ids import RunId
-from longshore.core.message import Failure, Value
+from longshore.core.changes import (
+    Changes,
+    HistoryRow,
+    NewRun,
+    Outcome,
+)
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.message import ClaimCheck, Failure, Value
 from longshore.core.run import Run, Status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -45,3 +50,45 @@ def ending(run: Run, result: Value | None = b"out", error: Failure | None = None
     changes = Changes()
     changes.ended[run.id] = Outcome(run, result, error)
     return changes
+
+
+CHECK = ClaimCheck(key="runs/x/y", size=70_000, sha256="a" * 64)
+
+
+FULL: dict[str, Any] = {
+    "kind": "workflow",
+    "asked_version": "1.0.0",
+    "version": "1.0.0",
+    "queue": "gpu",
+    "pool": "big",
+    "priority": 2.5,
+    "epoch": 3,
+    "attempt": 2,
+    "crashes": 1,
+    "losses": 4,
+    "session": SessionId("s1"),
+    "worker_id": WorkerId("host-1"),
+    "queued_at": NOW,
+    "due_at": NOW + timedelta(seconds=1),
+    "started_at": NOW + timedelta(microseconds=1),
+    "attempt_at": NOW + timedelta(seconds=2),
+    "ttl_at": NOW + timedelta(days=30),
+    "deadline_at": NOW + timedelta(days=1),
+    "cancel_at": NOW + timedelta(hours=1),
+    "reason": "waits für Öl",
+    "max_attempts": 7,
+    "timeout_ms": 1,
+    "parent_id": run_id(999),
+    "parent_address": Address("0/1:2"),
+    "parent_generation": 1,
+    "root_id": run_id(998),
+    "reply_to": "client-1",
+    "correlation_id": "c",
+    "wants_outcome": True,
+    "plain": True,
+    "cache_key": "k",
+    "cached": True,
+    "traceparent": "00-a-b-01",
+    "span": "00-a-c-01",
+    "history_seq": 9,
+}

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
-from longshore.coordinator.store import Fenced, Store, StoreConflict
-from longshore.coordinator.store.tables import metadata
+from longshore.coordinator.store import Fenced, StoreConflict
 from longshore.core.changes import (
     Changes,
     Cursor,
@@ -23,55 +18,13 @@ from longshore.core.changes import (
     NewCall,
     NewDelivery,
     ReturnedReply,
-    Unreadable,
     WorkerRow,
 )
-from longshore.core.errors import SettingsError, StoreUnavailableError, UsageError
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import ClaimCheck, Failure, Offer
+from longshore.core.message import Failure, Offer
 from longshore.core.run import Flow, Status
-from longshore.serialization.arguments import encode_arguments
 from tests.coordinator.conftest import Book
-from tests.coordinator.rows import NOW, a_run, ending, history_of, inserting, run_id
-
-CHECK = ClaimCheck(key="runs/x/y", size=70_000, sha256="a" * 64)
-FULL: dict[str, Any] = {
-    "kind": "workflow",
-    "asked_version": "1.0.0",
-    "version": "1.0.0",
-    "queue": "gpu",
-    "pool": "big",
-    "priority": 2.5,
-    "epoch": 3,
-    "attempt": 2,
-    "crashes": 1,
-    "losses": 4,
-    "session": SessionId("s1"),
-    "worker_id": WorkerId("host-1"),
-    "queued_at": NOW,
-    "due_at": NOW + timedelta(seconds=1),
-    "started_at": NOW + timedelta(microseconds=1),
-    "attempt_at": NOW + timedelta(seconds=2),
-    "ttl_at": NOW + timedelta(days=30),
-    "deadline_at": NOW + timedelta(days=1),
-    "cancel_at": NOW + timedelta(hours=1),
-    "reason": "waits für Öl",
-    "max_attempts": 7,
-    "timeout_ms": 1,
-    "parent_id": run_id(999),
-    "parent_address": Address("0/1:2"),
-    "parent_generation": 1,
-    "root_id": run_id(998),
-    "reply_to": "client-1",
-    "correlation_id": "c",
-    "wants_outcome": True,
-    "plain": True,
-    "cache_key": "k",
-    "cached": True,
-    "traceparent": "00-a-b-01",
-    "span": "00-a-c-01",
-    "history_seq": 9,
-}
+from tests.coordinator.rows import CHECK, FULL, NOW, a_run, ending, history_of, inserting, run_id
 
 
 def read(book: Book, **needs: Any) -> Any:
@@ -393,199 +346,3 @@ def test_replies_that_came_back_are_due_after_a_while(book: Book) -> None:
     assert list(facts.final) == [run.id]
     book.commit(Changes(returned_done=[run.id]))
     assert read(book, replies_due=True).replies_due == []
-
-
-def test_the_tables_are_those_the_migrations_make(book: Book) -> None:
-    def compare(connection: Any) -> None:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-    book.store.writer.on_connection(compare)
-
-
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, book: Book) -> None:
-    book.store.close()
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(UsageError, match=r"9999.*newer.*LONGSHORE_STORE_URL"):
-        Store.open(f"sqlite:///{tmp_path}/ledger.db")
-
-
-def test_somebody_elses_file_or_folder_is_refused_with_advice(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("not a database, but long enough to look like a file of some kind" * 20)
-    with pytest.raises(StoreUnavailableError, match="LONGSHORE_STORE_URL"):
-        Store.open(f"sqlite:///{tmp_path}/text.db")
-    with sqlite3.connect(tmp_path / "other.db") as connection:
-        connection.execute("CREATE TABLE mine (x)")
-    connection.close()
-    with pytest.raises(UsageError, match="somebody else's tables"):
-        Store.open(f"sqlite:///{tmp_path}/other.db")
-    with pytest.raises(SettingsError, match="does not exist"):
-        Store.open(f"sqlite:///{tmp_path}/nowhere/ledger.db")
-    with pytest.raises(SettingsError, match="LONGSHORE_STORE_URL"):
-        Store.open("mysql://somewhere/else")
-
-
-def test_a_locked_database_is_unavailable_and_the_next_try_succeeds(tmp_path: Path, book: Book) -> None:
-    book.store.writer.on_connection(lambda connection: None)
-    book.store.writer._connect().exec_driver_sql("PRAGMA busy_timeout = 50")
-    book.store.writer._connect().rollback()
-    run = a_run()
-    blocker = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailableError, match="locked"):
-        book.commit(inserting(run))
-    blocker.execute("ROLLBACK")
-    blocker.close()
-    book.commit(inserting(run))
-    assert book.store.reload(NOW).runs == [run]
-
-
-def test_a_full_disk_is_definite_and_the_batch_can_be_repeated(book: Book) -> None:
-    connection = book.store.writer._connect()
-    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-    connection.rollback()
-    runs = [a_run() for _ in range(300)]
-    with pytest.raises(StoreUnavailableError, match="full; make room"):
-        book.commit(inserting(*runs))
-    assert book.store.reload(NOW).runs == []
-    book.store.writer._connect().exec_driver_sql("PRAGMA max_page_count = 1000000")
-    book.store.writer._connect().rollback()
-    book.commit(inserting(*runs))
-    assert len(book.store.reload(NOW).runs) == 300
-
-
-def test_dead_letters_keep_the_reason_and_the_body(book: Book) -> None:
-    letters = [
-        Unreadable("commands", "no MessagePack", b"\xff\x00", 2, {"session": "s"}, "Traceback ...", [run_id(5)]),
-        Unreadable("reports", "too large", b"text", 2_000_000),
-    ]
-    book.commit(Changes(dead=letters))
-    rows, more = book.store.queries.dead_letters()
-    assert [(row["source"], row["size"]) for row in rows] == [("reports", 2_000_000), ("commands", 2)]
-    assert more is None
-    first = book.store.queries.dead_letter(rows[1]["id"])
-    assert first is not None
-    assert (first["encoding"], first["body"], first["headers"]) == ("base64", "/wA=", {"session": "s"})
-    assert (first["traceback"], first["run_ids"]) == ("Traceback ...", [run_id(5)])
-    assert book.store.queries.dead_letter(77) is None
-    page, more = book.store.queries.dead_letters(limit=1)
-    assert more == page[0]["id"]
-    assert [row["id"] for row in book.store.queries.dead_letters(limit=5, cursor=more)[0]] == [rows[1]["id"]]
-
-
-def _list(book: Book, **filters: Any) -> list[RunId]:
-    found: list[Any] = []
-    cursor: int | None = None
-    while True:
-        page, cursor = book.store.queries.runs(limit=7, cursor=cursor, **filters)
-        found += [row["run_id"] for row in page]
-        if cursor is None:
-            return found
-
-
-def test_lists_are_filtered_paged_and_newest_first(book: Book) -> None:
-    queued = [a_run() for _ in range(20)]
-    done = [a_run(Status.COMPLETED, finished_at=NOW, routine="score") for _ in range(10)]
-    book.commit(inserting(*queued, tags=["50%", 'a"b', "Ärger"]), inserting(*done, tags=["A"]))
-    newest_first = [run.id for run in reversed([*queued, *done])]
-    assert _list(book) == newest_first
-    assert _list(book, status="QUEUED") == newest_first[10:]
-    assert _list(book, status="COMPLETED") == newest_first[:10]
-    assert _list(book, routine="score") == newest_first[:10]
-    assert _list(book, tag='a"b', status="QUEUED") == newest_first[10:]
-    assert _list(book, tag="50%") == _list(book, tag="Ärger") == newest_first[10:]
-    assert _list(book, tag="a") == _list(book, tag="50_") == []
-    assert _list(book, tag="A", routine="score", status="COMPLETED") == newest_first[:10]
-
-
-def test_a_runs_fields_are_those_of_the_api(book: Book) -> None:
-    run = a_run(Status.FAILED, finished_at=NOW, **{k: v for k, v in FULL.items() if k != "cached"})
-    book.commit(inserting(run, tags=["x"], a=1), ending(run, None, Failure("x.Y", "boom", "Traceback")))
-    fields = book.store.queries.run(run.id)
-    assert fields is not None
-    assert fields["error"] == {"type": "x.Y", "message": "boom", "traceback": "Traceback"}
-    assert (fields["tags"], fields["metadata"], fields["created_at"]) == (
-        ["x"],
-        {"a": 1},
-        "2026-01-02T03:04:05.678901Z",
-    )
-    assert fields["why_waiting"] is None
-    assert book.store.queries.run(run_id()) is None
-
-
-def test_a_list_says_why_each_run_waits_in_the_words_of_why(book: Book) -> None:
-    book.commit(inserting(a_run(Status.PENDING_VERSION)))
-    ((listed,), _) = book.store.queries.runs(status="PENDING_VERSION")
-    assert listed["why_waiting"]["kind"] == "version"
-    assert set(listed["why_waiting"]) == {"kind", "text", "holders", "position", "since", "next_at"}
-
-
-def test_a_tree_has_every_run_below_the_root_with_what_was_offloaded(book: Book) -> None:
-    root = a_run(Status.COMPLETED, finished_at=NOW)
-    children = [a_run(parent_id=root.id, root_id=root.id) for _ in range(5)]
-    grandchild = a_run(parent_id=children[0].id, root_id=root.id)
-    book.commit(inserting(root), inserting(*children, grandchild, value=CHECK), ending(root, CHECK))
-    rows, more = book.store.queries.tree(grandchild.id)
-    assert [row["run_id"] for row in rows] == [root.id, *(child.id for child in children), grandchild.id]
-    assert more is None
-    assert (rows[0]["result_size"], rows[0]["input_size"], rows[1]["input_size"]) == (70_000, None, 70_000)
-    first, more = book.store.queries.tree(root.id, limit=4)
-    rest, end = book.store.queries.tree(root.id, after=more or 0, limit=4)
-    assert [row["run_id"] for row in first + rest] == [row["run_id"] for row in rows]
-    assert end is None
-    assert book.store.queries.tree(run_id()) == ([], None)
-
-
-def test_a_tree_says_how_each_run_was_called_and_how_it_failed_but_reads_no_long_input(book: Book) -> None:
-    root = a_run(Status.EXECUTING, reason="started")
-    short, long = (a_run(parent_id=root.id, root_id=root.id) for _ in range(2))
-    book.commit(inserting(root, value=encode_arguments([3], {}).inline()))
-    book.commit(inserting(short, value=encode_arguments(["x"], {"n": 1}).inline()))
-    book.commit(inserting(long, value=encode_arguments(["x" * 3000], {}).inline()))
-    short.status, short.finished_at, short.reason = Status.FAILED, NOW, "attempt 1 of 1: too bad"
-    book.commit(ending(short, None, Failure(type="builtins.ValueError", message="too bad", traceback="t" * 5000)))
-    rows, _ = book.store.queries.tree(root.id)
-    assert [(row["call"], row["reason"], row["error"]) for row in rows] == [
-        ("3", "started", None),
-        ("'x', n=1", "attempt 1 of 1: too bad", {"type": "builtins.ValueError", "message": "too bad"}),
-        ("", "", None),
-    ]
-
-
-def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Book) -> None:
-    run = a_run(Status.HANGING, flow=Flow(open_calls=1))
-    told, open_one = a_run(Status.COMPLETED, finished_at=NOW, parent_id=run.id), a_run(parent_id=run.id)
-    calls = [
-        NewCall(run.id, 0, Address("0:0"), "call", "train", "d", 0, told.id, None, ""),
-        NewCall(run.id, 0, Address("0:1"), "call", "train", "d", 0, open_one.id, None, ""),
-        NewCall(run.id, 0, Address("0:2"), "timer", "", "d", 0, RunId(""), NOW, ""),
-    ]
-    delivered = NewDelivery(run.id, 0, 1, "outcome", Address("0:0"), NOW, "COMPLETED", told.id)
-    book.commit(inserting(run, told, open_one), Changes(calls=calls, deliveries=[delivered]))
-    assert book.store.queries.waits(run.id) == {
-        "calls": 1,
-        "children": [f"train {open_one.id} (QUEUED)"],
-        "timers": 1,
-        "next_at": "2026-01-02T03:04:05.678901Z",
-    }
-
-
-@pytest.mark.parametrize(
-    ("statement", "index"),
-    [
-        ("SELECT id FROM run WHERE status <> 'COMPLETED' AND status = 'QUEUED' ORDER BY no DESC", "run_uncompleted"),
-        ("SELECT id FROM run WHERE routine = 'x' ORDER BY no DESC", "run_routine"),
-        ("SELECT id FROM run WHERE check_at > 0 AND check_at <= 5 ORDER BY check_at", "run_check"),
-        ("SELECT id FROM run WHERE parent_id <> '' AND parent_id = 'x' AND id > 'y' ORDER BY id", "run_parent"),
-        ("SELECT id FROM run WHERE parent_id <> '' AND root_id = 'x' AND no > 5 ORDER BY no", "run_root"),
-        ("SELECT id FROM run WHERE tags <> '' AND tags LIKE '%x%' ORDER BY no DESC", "run_tagged"),
-        ("UPDATE run SET epoch = v.column2 FROM (VALUES ('a', 1), ('b', 2)) AS v WHERE run.id = v.column1", "id=?"),
-    ],
-)
-def test_an_index_serves_each_question(book: Book, statement: str, index: str) -> None:
-    rows = book.store.reader.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}").fetchall()
-    plan = "\n".join(str(row[3]) for row in rows)
-    assert index in plan
-    assert "SCAN run\n" not in f"{plan}\n"
