@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -341,4 +342,4 @@ def _durable(run: Run) -> dict[str, Any]:
 Throwing.TestCase.settings = settings(
     max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestWhateverIsThrownAtTheLedger = Throwing.TestCase
+TestWhateverIsThrownAtTheLedger = pytest.mark.timeout(900)(Throwing.TestCase)  # what it finds is made small first

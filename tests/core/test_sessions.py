@@ -164,6 +164,9 @@ def test_a_charge_taken_back_lets_a_run_that_was_to_be_alone_go_among_others_aga
     world.join("w0", slots=1)
     world.join("w1", slots=1)
     assert (world.row(run_id).crashes, world.ledger._state.runs[run_id].alone) == (0, False)
+    why = world.ledger.why(run_id, world.now)
+    assert why is not None
+    assert why["kind"] == "version", why  # nobody offers it now; nothing is said of a worker of its own
     busy = world.join("w2", offers=[task(), task("u")], slots=2)
     assert [start.run_id for start in world.starts(busy)] == [run_id]
 

@@ -141,7 +141,9 @@ def give_back_charge(state: State, round_: Round, session: Session) -> None:
         run = state.runs.get(run_id)
         if run is not None and run.crashes and run.epoch <= epoch + 1:
             run.crashes -= 1
-            run.alone = run.crashes >= CRASHES_TO_ISOLATE
+            alone, run.alone = run.alone, run.crashes >= CRASHES_TO_ISOLATE
+            if run.ticket and alone != run.alone:
+                state.enqueue(run, AHEAD)  # it waits among the others again
             touch(round_, run)
     session.charged = {}
 
