@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value
+from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value, Wait
 
 __all__ = [
     "MAX_BODY",
@@ -62,6 +62,7 @@ __all__ = [
     "Timer",
     "Trigger",
     "Value",
+    "Wait",
     "Welcome",
 ]
 
@@ -210,6 +211,7 @@ class Start(Message, tag=_tag):
     tags: list[str] = []
     traceparent: str = ""
     previous_span: str = ""  # traceparent of the attempt before, to link to
+    generation: int = 0  # of a workflow: how many journals it has begun before this one
 
 
 class Deliver(Message, tag=_tag):
@@ -305,6 +307,7 @@ class Commands(Message, tag=_tag):
     calls: list[Call] = []
     timers: list[Timer] = []
     closed: list[Address] = []
+    waits: list[Wait] = []
 
 
 class Fetch(Message, tag=_tag):

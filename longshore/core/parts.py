@@ -71,7 +71,7 @@ class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     """One recorded call of a workflow. `asked_seq` is the delivery in whose pump it was asked."""
 
     address: Address
-    kind: str  # "call" | "timer"
+    kind: str  # "call" | "timer" | "signal" | "token" | "patch"
     name: str
     digest: str
     asked_seq: int
@@ -130,3 +130,16 @@ class Timer(msgspec.Struct, omit_defaults=True, gc=False):
     due_at: datetime
     place: str = ""
     asked_seq: int = 0
+
+
+class Wait(msgspec.Struct, omit_defaults=True, gc=False):
+    """A workflow waits for something from outside: a `signal` or a `token` (both named), until `due_at` if that is set,
+    which then is a timer of this address. A `patch` is a mere marker: it is recorded, and nothing waits for it."""
+
+    address: Address
+    kind: str  # "signal" | "token" | "patch"
+    name: str
+    digest: str
+    asked_seq: int = 0
+    place: str = ""
+    due_at: datetime | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from longshore.core.changes import NewCall
 from longshore.core.errors import ProtocolError
@@ -13,6 +14,11 @@ from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Commands, Fetch
 from longshore.core.run import Flow, Run, Status
+
+SIGNAL: Final = "signal"
+TOKEN: Final = "token"
+PATCH: Final = "patch"
+WAITS: Final = frozenset({SIGNAL, TOKEN, PATCH})
 
 
 def commands(state: State, round_: Round, session: Session, report: Commands) -> None:
@@ -25,13 +31,14 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
         raise ProtocolError(f"run {run.id} of {run.routine} is a {run.kind}: only a workflow sends commands")
     if run.status is Status.DISPATCHED:
         mark_started(round_, session, run, report.at)
-    asks = bool(report.calls or report.timers)
+    asks = bool(report.calls or report.timers or report.waits)
     if asks and run.status is Status.HANGING:
         move(round_, run, Status.EXECUTING, "new commands", worker=session.worker_id)
     if asks or (report.upto_seq is not None and report.upto_seq > flow.processed_seq):
         run.crashes = 0  # it got further than before
         run.alone = False
     known = round_.facts.calls.get(run.id, {})
+    _take_waits(state, round_, run, flow, report, known)  # first: a call may be given the token of one
     _take_calls(state, round_, run, flow, report, known)
     _take_timers(state, round_, run, flow, report, known)
     if report.closed:
@@ -104,6 +111,31 @@ def _take_timers(state: State, round_: Round, run: Run, flow: Flow, report: Comm
         )
         flow.timers[timer.address] = timer.due_at
         state.wake_at(timer.due_at, run.id, "timer")
+
+
+def _take_waits(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
+    for wait in report.waits:
+        if wait.kind not in WAITS:
+            raise ProtocolError(f"run {run.id} waits for a {wait.kind!r} at {wait.address}: there is no such thing")
+        if wait.address in known:
+            continue
+        round_.changes.calls.append(
+            NewCall(
+                run.id,
+                flow.generation,
+                wait.address,
+                wait.kind,
+                wait.name,
+                wait.digest,
+                wait.asked_seq,
+                RunId(""),
+                wait.due_at,
+                wait.place,
+            )
+        )
+        if wait.due_at is not None:
+            flow.timers[wait.address] = wait.due_at
+            state.wake_at(wait.due_at, run.id, "timer")
 
 
 def _close(state: State, round_: Round, run: Run, flow: Flow, address: Address, child_id: RunId) -> None:

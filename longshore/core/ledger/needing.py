@@ -108,6 +108,7 @@ def _need_commands(state: State, needs: Needs, message: Commands) -> None:
     if run.epoch > 1:
         wanted.update(call.address for call in message.calls)
         wanted.update(timer.address for timer in message.timers)
+        wanted.update(wait.address for wait in message.waits)
     if wanted:
         needs.addresses.setdefault(run.id, set()).update(wanted)
 
