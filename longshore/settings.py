@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     heartbeat: Length = timedelta(seconds=2)
     unresponsive_after: Length = timedelta(seconds=10)
     lease: Length = timedelta(seconds=30)
+    suspend_after: Length = timedelta(minutes=5)
+    """Workflows that have waited this long in a worker are put away."""
+    max_hanging: Annotated[int, Field(ge=1)] = 10_000
+    """How many workflows a worker process holds before it puts some of them away."""
     store_patience: Length = timedelta(seconds=60)
     """How long the coordinator waits for a store that does not answer, taking nothing, before it ends."""
     event_path: bool = True
@@ -250,6 +254,7 @@ def _first_problem(error: ValidationError) -> SettingsError:
 
 _ALLOWED: Final = {
     "payload_inline_limit": f"a whole number of bytes from 0 to {LARGEST_INLINE}",
+    "max_hanging": "a whole number of workflows, 1 or more",
     "s3_addressing_style": "auto, path or virtual",
 }
 

@@ -113,6 +113,8 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         grace=timedelta(seconds=crew.grace),
         session=session,
         store=payload_options(settings),
+        max_hanging=settings.max_hanging,
+        suspend_after=settings.suspend_after,
         messaging_system=semantics.SYSTEM_LOCAL if is_local(broker) else semantics.SYSTEM_RABBITMQ,
     )
     telemetry = setup("longshore-worker", session[:8])

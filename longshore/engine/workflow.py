@@ -137,6 +137,11 @@ class WorkflowExecution:
         """Open calls and timers, in the order they were asked for. None and no outcome: nothing will ever wake it."""
         return self._open.keys()
 
+    @property
+    def awaits_calls(self) -> bool:
+        """Whether a routine is among what it waits for."""
+        return any(isinstance(one, CallFuture) for one in self._open.values())
+
     def stacks(self) -> str:
         """Where each of its coroutines waits, a paragraph per coroutine."""
         return stacks.describe(self._loop.live(), self._open)

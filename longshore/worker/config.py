@@ -42,9 +42,10 @@ class WorkerConfig:
     """The arguments of `payloads.open_store`, for child processes, which open the store themselves."""
     messaging_system: str = semantics.SYSTEM_LOCAL
     """What spans call the bus."""
-    hanging: int = 1000
-    """Workflows that wait are put away beyond this number, the longest waiting first."""
-    hanging_for: timedelta = timedelta(minutes=5)
+    max_hanging: int = 10_000
+    """Workflows that wait are put away beyond this number: those that wait for no routine first, then the longest
+    waiting."""
+    suspend_after: timedelta = timedelta(minutes=5)
     """Workflows that have waited this long are put away."""
 
 

@@ -187,6 +187,11 @@ class Flow:
         return not self.busy and not self._waiting and self.reported is not None and self.reported == self.applied
 
     @property
+    def awaits_calls(self) -> bool:
+        """Whether it waits for a routine, not only for timers and signals."""
+        return self._execution is not None and self._execution.awaits_calls
+
+    @property
     def dead(self) -> bool:
         """Whether nothing that is known can ever wake it."""
         execution = self._execution

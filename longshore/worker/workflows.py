@@ -56,6 +56,7 @@ class WorkflowHost:
         self._warned: Attempt | None = None
         self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-workflow-payloads")
         self._closing = False
+        self._look_at = 0.0  # when those that wait are to be looked at
         self._thread = threading.Thread(target=self._live, name="longshore-workflows", daemon=True)
         self._thread.start()
 
@@ -110,10 +111,11 @@ class WorkflowHost:
 
     def _live(self) -> None:
         while True:
+            if time.monotonic() >= self._look_at:  # however busy it is
+                self._look_at_waiting()
             try:
                 job = self._inbox.get(timeout=LOOK_EVERY)
             except queue.Empty:
-                self._look_at_waiting()
                 continue
             while True:
                 if job is None:
@@ -333,14 +335,19 @@ class WorkflowHost:
         self._forget(flow)
 
     def _put_some_away(self) -> None:
-        surplus = len(self._flows) - self._config.hanging
+        """Beyond the bound: first those that wait for timers and signals only, whose waits are long, then the longest
+        waiting."""
+        surplus = len(self._flows) - self._config.max_hanging
         if surplus > 0:
-            for flow in [flow for flow in self._flows.values() if flow.stands_still][:surplus]:
+            still = [flow for flow in self._flows.values() if flow.stands_still]
+            still.sort(key=lambda flow: flow.awaits_calls)
+            for flow in still[:surplus]:
                 self._put_away(flow)
 
     def _look_at_waiting(self) -> None:
         now = time.monotonic()
-        for_long = self._config.hanging_for.total_seconds()
+        self._look_at = now + LOOK_EVERY
+        for_long = self._config.suspend_after.total_seconds()
         for flow in list(self._flows.values()):
             if flow.fetch_at is not None and now >= flow.fetch_at:
                 self._fetch(flow, flow.applied)

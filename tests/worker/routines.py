@@ -157,6 +157,11 @@ async def total(*values: int) -> int:
     return sum(parts)
 
 
+@define.workflow(name="sleepy", version="1.0.0")
+async def sleepy(hours: float) -> None:
+    await asyncio.sleep(3600 * hours)
+
+
 @define.workflow(name="chain", version="1.0.0")
 async def chain(x: int) -> list[Any]:
     first = await double(x)

@@ -3,6 +3,7 @@ away."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from longshore.core.message import (
 )
 from longshore.serialization.arguments import decode_arguments
 from tests.worker.conftest import SiteMaker
-from tests.worker.routines import careful, chain, double, heavy, hopeless, length, plain, total
+from tests.worker.routines import careful, chain, double, heavy, hopeless, length, plain, sleepy, total, watchful
 from tests.worker.scripted import ScriptedCoordinator, deliver, outcome, page, value_of
 
 
@@ -222,7 +223,7 @@ async def test_waiting_workflows_use_no_slot(sites: SiteMaker) -> None:
 
 
 async def test_beyond_the_bound_the_longest_waiting_are_put_away(sites: SiteMaker) -> None:
-    async with sites(hanging=2) as site:
+    async with sites(max_hanging=2) as site:
         coordinator = site.coordinator
         for i in range(4):
             coordinator.direct(coordinator.start(total, i, run=f"w{i}"))
@@ -232,8 +233,35 @@ async def test_beyond_the_bound_the_longest_waiting_are_put_away(sites: SiteMake
         assert not coordinator.all(Suspended, "w3")
 
 
+async def test_beyond_the_bound_those_that_wait_for_time_only_go_before_those_that_wait_for_routines(
+    sites: SiteMaker,
+) -> None:
+    async with sites(max_hanging=2) as site:
+        coordinator = site.coordinator
+        for run, routine in (("w0", total), ("w1", sleepy), ("w2", total), ("w3", sleepy)):
+            coordinator.direct(coordinator.start(routine, 1, run=run))
+            await answered(coordinator, 0, run)
+        for run in ("w1", "w3"):
+            await coordinator.report(Suspended, run)
+        assert not coordinator.all(Suspended, "w0") and not coordinator.all(Suspended, "w2")
+
+
+async def test_what_has_waited_long_is_put_away_however_busy_the_worker_is(sites: SiteMaker) -> None:
+    async with sites(suspend_after=timedelta(milliseconds=500)) as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(total, 1, run="waits"))
+        await answered(coordinator, 0, "waits")
+        for number in range(40):
+            coordinator.direct(coordinator.start(plain, number, run=f"busy-{number}"))
+            await coordinator.finished(f"busy-{number}")
+            if coordinator.all(Suspended, "waits"):
+                break
+            await asyncio.sleep(0.1)  # never quiet for as long as the host waits for news
+        assert coordinator.all(Suspended, "waits")
+
+
 async def test_what_has_waited_long_is_put_away(sites: SiteMaker) -> None:
-    async with sites(hanging_for=timedelta(milliseconds=200)) as site:
+    async with sites(suspend_after=timedelta(milliseconds=200)) as site:
         site.coordinator.direct(site.coordinator.start(total, 1))
         await answered(site.coordinator, 0)
         assert (await site.coordinator.report(Suspended, within=5)).upto_seq == 0
