@@ -20,6 +20,7 @@ from longshore.core.ids import Address
 from longshore.core.message import CallRow, Delivery
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
+from longshore.engine.inside import Inside
 from longshore.engine.journal import CALL, TIMER, Journal, fingerprint
 from longshore.engine.loop import DurableTimer, WorkflowLoop, WorkflowTask
 from longshore.routines.context import CURRENT_RUN, RunContext
@@ -104,7 +105,8 @@ class WorkflowExecution:
     """A workflow from its first step to its outcome, or until it is put away. All methods are called on one thread.
 
     `processed_seq` is the last delivery whose commands the ledger has (-1: none): up to there everything asked for must
-    have a row. `run_context` is what `longshore.context` shows inside; it is silent while the workflow replays.
+    have a row. `generation` seeds its chance. `run_context` is what `longshore.context` shows inside; it is silent
+    while the workflow replays.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class WorkflowExecution:
         started_at: datetime,
         run_context: RunContext,
         processed_seq: int = -1,
+        generation: int = 0,
     ) -> None:
         self._call_function = call_function
         self._started_at = started_at
@@ -124,6 +127,7 @@ class WorkflowExecution:
         self._step = Step(seq=-1)
         self._outcome: Outcome | None = None
         self._main: WorkflowTask | None = None
+        run_context.durable = Inside(self._loop, started_at, run_context.run_id, generation)
 
     # ------------------------------------------------------------------------------------------------- what a host does
 

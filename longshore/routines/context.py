@@ -9,21 +9,49 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from longshore.core.errors import NoRunError
+from longshore.core.errors import NoRunError, UsageError
 from longshore.core.ids import RunId
 
+if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
+
 Report = Callable[[float, str], None]
+
+
+class Durable(Protocol):
+    """What only a workflow has: see the names of `Context`."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def random(self) -> Random: ...
+
+    def uuid4(self) -> UUID: ...
 
 
 class RunContext:
     """One attempt of one run, as its own code sees it. `canceled` may be set from another thread.
 
     `silent`: what the code says is not passed on (a workflow replaying what it said before, or being put away).
+    `durable` is set by the engine of a workflow; elsewhere it is None.
     """
 
-    __slots__ = ("_said", "attempt", "canceled", "metadata", "report_progress", "routine", "run_id", "silent")
+    __slots__ = (
+        "_said",
+        "attempt",
+        "canceled",
+        "durable",
+        "metadata",
+        "report_progress",
+        "routine",
+        "run_id",
+        "silent",
+    )
 
     def __init__(
         self,
@@ -41,6 +69,7 @@ class RunContext:
         self.report_progress = report_progress
         self.canceled = False
         self.silent = False
+        self.durable: Durable | None = None
         self._said = (0.0, "")
 
     def progress(self, fraction: float, text: str = "") -> None:
@@ -121,6 +150,34 @@ class Context:
     def heartbeat(self) -> None:
         """A sign of life from code that takes long and has no progress to tell."""
         _here().heartbeat()
+
+    # ------------------------------------------------------------------------------------------- inside a workflow only
+
+    @property
+    def now(self) -> datetime:
+        """The workflow's time, aware UTC: of the latest fact it was told, still while its code runs, the same in a
+        replay. Raises UsageError elsewhere."""
+        return _inside("now", "datetime.now(UTC)").now
+
+    @property
+    def random(self) -> Random:
+        """A `random.Random` of this run's own, which gives the same numbers in a replay; not for secrets. Raises
+        UsageError elsewhere."""
+        return _inside("random", "the module `random`").random
+
+    def uuid4(self) -> UUID:
+        """A random UUID, the same in a replay; not for secrets. Raises UsageError elsewhere."""
+        return _inside("uuid4()", "uuid.uuid4()").uuid4()
+
+
+def _inside(name: str, instead: str) -> Durable:
+    run = _here()
+    if run.durable is None:
+        raise UsageError(
+            f"{run.routine} uses context.{name}, which is for workflows: their code runs again when they are resumed. "
+            f"Here use {instead}"
+        )
+    return run.durable
 
 
 def _here() -> RunContext:

@@ -73,6 +73,7 @@ class Flow:
             started_at=start.started_at,
             run_context=self.attempt.context,
             processed_seq=start.processed_seq,
+            generation=start.generation,
         )
         self._execution.learn(self._rows)
         self._rows = []

@@ -330,7 +330,8 @@ class Worker:
         if attempt is None:
             return
         attempt.canceled = order.reason
-        attempt.context.canceled = True
+        if attempt.kind != WORKFLOW:  # its code hears of it by delivery, at the same place in a replay
+            attempt.context.canceled = True
         if self._slots.withdraw(attempt):
             self._release(attempt)
         else:

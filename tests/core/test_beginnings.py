@@ -163,6 +163,7 @@ def test_a_retried_workflow_begins_a_fresh_journal_at_a_fresh_time_and_its_old_c
     (start,) = world.starts(scene.worker)
     flow = world.row(scene.run_id).flow
     assert flow is not None and (flow.generation, flow.processed_seq, start.last_seq, start.attempt) == (1, -1, 0, 2)
+    assert start.generation == 1
     assert begun is not None and start.started_at == world.now > begun
     assert [world.status(child) for child in children] == [S.CANCELING, S.CANCELED]
     world.finish(scene.worker, start)

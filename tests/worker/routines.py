@@ -189,6 +189,18 @@ async def heavy(size: int) -> int:
     return await length(data + b"!")
 
 
+@define.workflow(name="watchful", version="1.0.0")
+async def watchful() -> list[bool]:
+    seen = [context.canceled]
+    try:
+        await double(1)
+        seen.append(context.canceled)
+        await double(2)
+    except asyncio.CancelledError:
+        seen.append(context.canceled)
+    return seen
+
+
 @define.workflow(name="hopeless", version="1.0.0")
 async def hopeless() -> None:
     await asyncio.Event().wait()

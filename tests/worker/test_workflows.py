@@ -12,6 +12,7 @@ from longshore.core.message import (
     Abandon,
     Call,
     CallRow,
+    CancelRun,
     ClaimCheck,
     Commands,
     Delivery,
@@ -124,6 +125,17 @@ async def test_a_cancel_lets_the_code_clean_up(sites: SiteMaker) -> None:
         assert cleanup.closed == [first.address]
         coordinator.direct(deliver("r1", outcome(2, cleanup.calls[0].address, "cleaned")))
         assert (await coordinator.finished()).how == "canceled"
+
+
+async def test_a_workflow_sees_that_it_is_canceled_only_with_the_delivery_that_says_so(sites: SiteMaker) -> None:
+    async with sites() as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(watchful))
+        (first,) = (await answered(coordinator, 0)).calls
+        coordinator.direct(CancelRun(RunId("r1"), 1, "enough"), deliver("r1", outcome(1, first.address, 2)))
+        await answered(coordinator, 1)
+        coordinator.direct(deliver("r1", Delivery(2, "cancel", Address(""), datetime.now(UTC))))
+        assert value_of(await coordinator.finished()) == [False, False, True]
 
 
 async def test_a_journal_is_fetched_and_replayed_and_only_what_is_new_is_asked_for(sites: SiteMaker) -> None:

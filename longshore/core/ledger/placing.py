@@ -242,6 +242,7 @@ def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
     flow = run.flow
     if flow is not None:
         start.started_at = run.attempt_at
+        start.generation = flow.generation
         start.last_seq = flow.last_seq
         start.processed_seq = flow.processed_seq
         flow.sent_seq = flow.last_seq

@@ -1,0 +1,46 @@
+"""What `longshore.context` gives inside a workflow: its time and its chance, alike in every replay.
+
+It reads no clock and no entropy of this machine.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from longshore.core.ids import RunId
+from longshore.engine import chance
+from longshore.engine.loop import WorkflowLoop
+
+
+class Inside:
+    """One per execution; see `routines.context.Durable`. The generators are made when first asked for."""
+
+    __slots__ = ("_generation", "_loop", "_random", "_run_id", "_started_at", "_uuids")
+
+    def __init__(self, loop: WorkflowLoop, started_at: datetime, run_id: RunId, generation: int) -> None:
+        self._loop = loop
+        self._started_at = started_at
+        self._run_id = run_id
+        self._generation = generation
+        self._random: Random | None = None
+        self._uuids: Random | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The instant of the fact that the code is answering."""
+        return self._started_at + timedelta(seconds=self._loop.clock)
+
+    @property
+    def random(self) -> Random:
+        """This generation's generator."""
+        if self._random is None:
+            self._random = chance.generator(self._run_id, self._generation, "random")
+        return self._random
+
+    def uuid4(self) -> UUID:
+        """The next one."""
+        if self._uuids is None:
+            self._uuids = chance.generator(self._run_id, self._generation, "uuid4")
+        return chance.uuid4(self._uuids)
