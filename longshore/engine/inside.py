@@ -1,29 +1,43 @@
-"""What `longshore.context` gives inside a workflow: its time and its chance, alike in every replay.
+"""What `longshore.context` gives inside a workflow: its time, its chance, its patches, alike in every replay.
 
 It reads no clock and no entropy of this machine.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
+from typing import Final
 from uuid import UUID
 
+from longshore.core.errors import UsageError
 from longshore.core.ids import RunId
 from longshore.engine import chance
 from longshore.engine.loop import WorkflowLoop
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 class Inside:
     """One per execution; see `routines.context.Durable`. The generators are made when first asked for."""
 
-    __slots__ = ("_generation", "_loop", "_random", "_run_id", "_started_at", "_uuids")
+    __slots__ = ("_generation", "_loop", "_patched", "_random", "_run_id", "_started_at", "_uuids")
 
-    def __init__(self, loop: WorkflowLoop, started_at: datetime, run_id: RunId, generation: int) -> None:
+    def __init__(
+        self,
+        loop: WorkflowLoop,
+        started_at: datetime,
+        run_id: RunId,
+        generation: int,
+        patched: Callable[[str], bool],
+    ) -> None:
         self._loop = loop
         self._started_at = started_at
         self._run_id = run_id
         self._generation = generation
+        self._patched = patched
         self._random: Random | None = None
         self._uuids: Random | None = None
 
@@ -44,3 +58,17 @@ class Inside:
         if self._uuids is None:
             self._uuids = chance.generator(self._run_id, self._generation, "uuid4")
         return chance.uuid4(self._uuids)
+
+    def patch(self, name: str) -> bool:
+        """Whether it applies to this run."""
+        return self._patched(check_patch(name))
+
+
+def check_patch(name: object) -> str:
+    """The name of a patch. Raises UsageError."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise UsageError(
+        f"context.patch({name!r}): a patch is named by a text of its own, 1 to 128 letters, digits, '_', '.' or '-', "
+        'for instance context.patch("sum-in-parts")'
+    )

@@ -16,6 +16,7 @@ from longshore.core.message import CallRow
 
 CALL: Final = "call"
 TIMER: Final = "timer"
+PATCH: Final = "patch"
 
 _ADVICE: Final = (
     "The workflow's code was changed while this run was under way, or it depends on something that differs each time "
@@ -37,6 +38,7 @@ class Journal:
         self.processed_seq = processed_seq
         self._rows: dict[Address, CallRow] = {}
         self._asked: set[Address] = set()
+        self._patches: dict[Address, bool] = {}
 
     @property
     def replaying(self) -> bool:
@@ -60,6 +62,20 @@ class Journal:
             raise self._mismatch(address, _recorded(row), _described(kind, name, digest, place))
         self._asked.add(address)
         return False
+
+    def patched(self, address: Address) -> tuple[bool, bool]:
+        """Whether this patch applies to the run, and whether that is to be recorded.
+
+        The first pump that asks decides for the whole run: a pump processed before without a row of the patch was
+        processed by the code before it.
+        """
+        known = self._patches.get(address)
+        if known is not None:
+            return known, False
+        row = self._rows.get(address)  # it may have come with its page, ahead of the pump it was asked in
+        recorded = row is not None and row.asked_seq <= self.seq
+        applies = self._patches[address] = recorded or not self.replaying
+        return applies, applies and not recorded
 
     def was_asked(self, address: Address) -> bool:
         """Whether the code asked for something at this address."""

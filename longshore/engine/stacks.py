@@ -14,7 +14,10 @@ from longshore.core.ids import Address
 from longshore.engine.loop import WorkflowTask
 from longshore.routines.routine import Call
 
-_INSIDE: Final = (os.path.dirname(asyncio.__file__) + os.sep, str(Path(__file__).parent) + os.sep)
+_OURS: Final = Path(__file__).parent
+_INSIDE: Final = tuple(
+    f"{folder}{os.sep}" for folder in (os.path.dirname(asyncio.__file__), _OURS, _OURS.parent / "routines")
+)
 _DEPTH: Final = 100
 
 

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
 from longshore.core.ids import Address
-from longshore.core.message import CallRow, Delivery
+from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
 from longshore.engine.inside import Inside
-from longshore.engine.journal import CALL, TIMER, Journal, fingerprint
+from longshore.engine.journal import CALL, PATCH, TIMER, Journal, fingerprint
 from longshore.engine.loop import DurableTimer, WorkflowLoop, WorkflowTask
 from longshore.routines.context import CURRENT_RUN, RunContext
 from longshore.routines.routine import CURRENT_ENGINE, Call
@@ -78,12 +78,14 @@ class NewTimer:
 
 @dataclass(slots=True)
 class Step:
-    """What one delivery brought about. `closed` are addresses the code no longer waits for."""
+    """What one delivery brought about. `closed` are addresses the code no longer waits for; `waits` come before calls,
+    which may name them."""
 
     seq: int
     calls: list[NewCall] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
     closed: list[Address] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
     outcome: Outcome | None = None
 
 
@@ -127,7 +129,7 @@ class WorkflowExecution:
         self._step = Step(seq=-1)
         self._outcome: Outcome | None = None
         self._main: WorkflowTask | None = None
-        run_context.durable = Inside(self._loop, started_at, run_context.run_id, generation)
+        run_context.durable = Inside(self._loop, started_at, run_context.run_id, generation, self._patch)
 
     # ------------------------------------------------------------------------------------------------- what a host does
 
@@ -240,7 +242,7 @@ class WorkflowExecution:
     def _stop(self, difference: Nondeterminism) -> None:
         self._outcome = Nondeterministic(str(difference))
         self._loop.halt()
-        self._step.calls, self._step.timers, self._step.closed = [], [], []
+        self._step.calls, self._step.timers, self._step.closed, self._step.waits = [], [], [], []
 
     # ---------------------------------------------------------------------------------------------- what the code asks
 
@@ -264,6 +266,14 @@ class WorkflowExecution:
         if new:
             self._step.calls.append(NewCall(address, call, digest, place, self._journal.seq))
         return future
+
+    def _patch(self, name: str) -> bool:
+        address, place = Address(f"{PATCH}:{name}"), stacks.caller()
+        applies, new = self._journal.patched(address)
+        if new and not self._loop.halted:
+            digest = fingerprint(PATCH, name, "")
+            self._step.waits.append(Wait(address, PATCH, name, digest, self._journal.seq, place))
+        return applies
 
     def timer_asked(self, timer: DurableTimer) -> None:
         """The loop's word: the code waits for an instant."""

@@ -33,6 +33,8 @@ class Durable(Protocol):
 
     def uuid4(self) -> UUID: ...
 
+    def patch(self, name: str) -> bool: ...
+
 
 class RunContext:
     """One attempt of one run, as its own code sees it. `canceled` may be set from another thread.
@@ -168,6 +170,14 @@ class Context:
     def uuid4(self) -> UUID:
         """A random UUID, the same in a replay; not for secrets. Raises UsageError elsewhere."""
         return _inside("uuid4()", "uuid.uuid4()").uuid4()
+
+    def patch(self, name: str) -> bool:
+        """Whether a change of a workflow's code applies to this run: `if context.patch("name"): new way, else: old`.
+
+        False in a run that passed this point before the change was made, and for the rest of that run (or generation);
+        True in every other. Raises UsageError elsewhere, and when the name is no name.
+        """
+        return _inside("patch()", "the new code").patch(name)
 
 
 def _inside(name: str, instead: str) -> Durable:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
-from longshore.core.message import Call, Commands, Timer, Value
+from longshore.core.message import Call, Commands, Timer, Value, Wait
 from longshore.engine.workflow import NewCall, NewTimer
 from longshore.telemetry import ids
 from longshore.worker.attempt import Attempt
@@ -37,6 +37,7 @@ class Asked(NamedTuple):
     inputs: Sequence[bytes | None]
     timers: Sequence[NewTimer]
     closed: Sequence[Address]
+    waits: Sequence[Wait] = ()
 
     @property
     def is_heavy(self) -> bool:
@@ -50,7 +51,10 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
     now = datetime.now(UTC)
     closed = set(asked.closed)
     entropy = _entropy(len(asked.calls))
-    parts: list[Commands] = []
+    parts = [
+        Commands(attempt.run_id, attempt.epoch, now, waits=list(asked.waits[first : first + MAX_CALLS]))
+        for first in range(0, len(asked.waits), MAX_CALLS)
+    ]
     for calls in _fitting(
         [_call(bench, attempt, *pair, now, entropy()) for pair in zip(asked.calls, asked.inputs, strict=True)]
     ):
@@ -121,7 +125,7 @@ def _fitting(calls: list[Call]) -> Iterator[list[Call]]:
 
 def _merged(parts: list[Commands]) -> list[Commands]:
     """Few small parts in one message: the usual case is one part of everything."""
-    rows = sum(len(part.calls) + len(part.timers) + len(part.closed) for part in parts)
+    rows = sum(len(part.calls) + len(part.timers) + len(part.closed) + len(part.waits) for part in parts)
     fits = sum(len(part.calls) > 0 for part in parts) <= 1 and rows <= MAX_CALLS
     if len(parts) < 2 or not fits:
         return parts
@@ -130,4 +134,5 @@ def _merged(parts: list[Commands]) -> list[Commands]:
         first.calls += part.calls
         first.timers += part.timers
         first.closed += part.closed
+        first.waits += part.waits
     return [first]

@@ -19,7 +19,7 @@ from longshore.core.errors import (
     RunTimedOut,
 )
 from longshore.core.ids import Address
-from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, JournalPage
+from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, JournalPage, Wait
 from longshore.core.run import Status
 from longshore.engine.workflow import NewCall, NewTimer, Outcome, Step, WorkflowExecution
 from longshore.serialization.failures import decode_failure
@@ -52,6 +52,7 @@ class Flow:
         self.calls: list[NewCall] = []  # asked for and not said yet
         self.timers: list[NewTimer] = []
         self.closed: list[Address] = []
+        self.waits: list[Wait] = []
         self.outcome: Outcome | None = None
         self.fetch_at: float | None = None  # when the page under way is asked for again
         self.fetched_after = -1  # what that page follows
@@ -147,6 +148,7 @@ class Flow:
         self.calls += step.calls
         self.timers += step.timers
         self.closed += step.closed
+        self.waits += step.waits
         self.outcome = step.outcome
 
     def _value(self, delivery: Delivery) -> Any:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from longshore.core.ids import Address, RunId
-from longshore.core.message import CallRow, Delivery
+from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine.workflow import NewCall, NewTimer, Step, WorkflowExecution
 from longshore.routines.context import RunContext
 
@@ -25,7 +25,7 @@ class Book:
         self.function = function
         self.rows: dict[Address, CallRow] = {}
         self.log: list[tuple[Delivery, Any]] = []
-        self.asked: dict[Address, NewCall | NewTimer] = {}
+        self.asked: dict[Address, NewCall | NewTimer | Wait] = {}
         self.processed_seq = -1
         self.now = START
         self.run = RunContext(RunId(run_id), routine="flow@1.0.0")
@@ -45,7 +45,7 @@ class Book:
 
     def commit(self, step: Step, *, rows: int | None = None) -> Step:
         """Write a step down; with `rows`, only that many rows, as when the rest of its commands was lost."""
-        new: list[NewCall | NewTimer] = [*step.calls, *step.timers]
+        new: list[NewCall | NewTimer | Wait] = [*step.waits, *step.calls, *step.timers]
         for entry in new if rows is None else new[:rows]:
             self.asked[entry.address] = entry
             self.rows.setdefault(entry.address, _row(entry))
@@ -102,8 +102,10 @@ class Book:
         return step
 
 
-def _row(entry: NewCall | NewTimer) -> CallRow:
-    if isinstance(entry, NewCall):
+def _row(entry: NewCall | NewTimer | Wait) -> CallRow:
+    if isinstance(entry, Wait):
+        kind, name = entry.kind, entry.name
+    elif isinstance(entry, NewCall):
         kind, name = "call", entry.call.routine.name
     else:
         kind, name = "timer", ""

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from longshore import define
+from longshore import context, define
 
 
 @define.action(name="step", version="1.0.0")
@@ -89,6 +89,11 @@ class Scene:
         async with self.lock:
             await step(got)
 
+    async def draws(self, tag: str, _depth: int) -> None:
+        if context.patch(f"change-{len(tag) % 7}"):
+            self.trace.append((tag, await step(str(context.uuid4()), context.random.randrange(100))))
+        self.trace.append((tag, context.now.isoformat(), context.random.random()))
+
     async def generates(self, tag: str, _depth: int) -> None:
         async def numbers() -> AsyncIterator[int]:
             try:
@@ -150,7 +155,7 @@ class Scene:
 
 Act = Callable[[Scene, str, int], Coroutine[Any, Any, None]]
 SHALLOW: list[Act] = [
-    Scene.calls, Scene.calls, Scene.retries, Scene.times_out, Scene.sleeps, Scene.shares, Scene.generates,
+    Scene.calls, Scene.calls, Scene.retries, Scene.times_out, Scene.sleeps, Scene.shares, Scene.generates, Scene.draws,
 ]  # fmt: skip
 DEEP: list[Act] = [
     Scene.waits_for, Scene.gathers, Scene.gathers, Scene.groups, Scene.races, Scene.takes_as_completed, Scene.shields,

@@ -47,7 +47,11 @@ class World:
         waiting = list(self.book.execution.waiting)
         assert waiting, self.book.execution.stacks()
         self.told += 1
-        past = [address for address in self.book.asked if address not in waiting]
+        past = [
+            address
+            for address, asked in self.book.asked.items()
+            if address not in waiting and isinstance(asked, NewCall | NewTimer)
+        ]
         if past and self.chance.random() < 0.1:
             return self.tell(self.chance.choice(past))  # canceled or finished long ago
         if self.chance.random() < 0.005:
@@ -58,6 +62,7 @@ class World:
         asked = self.book.asked[address]
         if isinstance(asked, NewTimer):
             return self.settle("timer", address, None, max(0.0, (asked.due_at - self.book.now).total_seconds()))
+        assert isinstance(asked, NewCall)
         value: Any = self.chance.randrange(100)
         if asked.call.routine.name == "may_fail" and self.chance.random() < 0.5:
             value = RuntimeError("by chance")
