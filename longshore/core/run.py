@@ -129,6 +129,7 @@ class Flow(msgspec.Struct, gc=False):
     open_calls: int = 0  # children whose outcome is not in the log
     timers: dict[Address, datetime] = {}
     cancel_seq: int = 0  # the delivery that told it of its cancel; 0 = none
+    rest_until: datetime | None = None  # put away, it is not woken before then for one of several calls
 
 
 class Run(msgspec.Struct, kw_only=True, gc=False):

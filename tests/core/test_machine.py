@@ -283,7 +283,9 @@ class Throwing(RuleBasedStateMachine):
     def _waker(self, run: Run, alarms: set[tuple[RunId, str]]) -> bool:
         if run.status is Status.SUSPENDED:
             flow = run.flow
-            assert run.id not in self.state.runs and flow is not None and flow.processed_seq >= flow.last_seq
+            assert run.id not in self.state.runs and flow is not None
+            if flow.processed_seq < flow.last_seq:  # facts came while it rests: the clock wakes it
+                assert flow.open_calls and flow.rest_until is not None and flow.rest_until > self.world.now
             children = [one for one in self.world.book.runs.values() if one.parent_id == run.id]
             open_ = any(c.status not in FINAL and c.parent_generation == flow.generation for c in children)
             assert bool(flow.open_calls) <= open_, "it waits for a child whose end it will never hear of"
@@ -335,6 +337,7 @@ def _durable(run: Run) -> dict[str, Any]:
     flow = run.flow
     if flow is not None:
         fields["flow"] = [flow.generation, flow.last_seq, flow.processed_seq, flow.open_calls, flow.cancel_seq]
+        fields["rest_until"] = flow.rest_until
         fields["timers"] = flow.timers
     return fields
 

@@ -93,6 +93,8 @@ class Book:
         if run.status is not Status.SUSPENDED or run.flow is None:
             return False
         times = [*run.flow.timers.values(), *([run.deadline_at] if run.deadline_at else [])]
+        if run.flow.rest_until is not None and run.flow.processed_seq < run.flow.last_seq:
+            times.append(run.flow.rest_until)
         return any(at <= now for at in times)
 
     def _read_runs(self, facts: Facts, run_ids: object) -> None:

@@ -10,11 +10,12 @@ import copy
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
-from longshore.core.changes import Changes, Inbound, ReportsBound, SessionReturned
+from longshore.core.changes import Changes, HistoryRow, Inbound, NewDelivery, ReportsBound, SessionReturned
 from longshore.core.ids import RunId, SessionId
+from longshore.core.ledger import LedgerConfig
 from longshore.core.message import (
     Ask,
     Cancel,
@@ -323,6 +324,9 @@ class Fleet:
 def check_histories(fleet: Fleet) -> None:
     """What must hold at the end, whatever happened: linear histories, one end, epochs and attempts that only rise."""
     book = fleet.world.book
+    logs: dict[RunId, list[list[NewDelivery]]] = {}
+    for (run_id, _), log in book.deliveries.items():
+        logs.setdefault(run_id, []).append(log)
     for run_id, rows in book.history.items():
         valid = [row for row in rows if row.valid]
         ends = [row for row in valid if row.to_status in FINAL]
@@ -330,6 +334,7 @@ def check_histories(fleet: Fleet) -> None:
         assert all(a.to_status == b.from_status for a, b in pairwise(valid)), run_id
         assert all(a.epoch <= b.epoch and a.attempt <= b.attempt for a, b in pairwise(rows)), run_id
         assert book.runs[run_id].attempt <= 3
+        check_rest(rows, [one.at for log in logs.get(run_id, ()) for one in log])
     assert fleet.world.ledger.counts.get("parent_unknown", 0) == 0
     for run in book.runs.values():
         if run.status == "COMPLETED" and run.routine == "act":
@@ -337,3 +342,16 @@ def check_histories(fleet: Fleet) -> None:
     for run_id in fleet.triggered:
         assert run_id in book.runs, f"{run_id} was accepted by the bus and is lost"
         assert fleet.outcomes[run_id] == book.runs[run_id].status
+
+
+def check_rest(rows: list[HistoryRow], told: list[datetime]) -> None:
+    """A workflow that is put away is not woken for one of several calls right after it was woken before, nor does it
+    rest for longer than that."""
+    rest, last = LedgerConfig().wake_every, None
+    changes = [(before.at, row) for before, row in pairwise(rows) if row.valid and row.from_status == "SUSPENDED"]
+    for since, row in changes:
+        waited = row.at - min((at for at in told if since < at <= row.at), default=row.at)
+        assert waited <= rest + timedelta(seconds=2), f"{row.run_id} had facts and was not woken"
+        if last and row.reason == "some of its calls have ended" and row.attempt == last.attempt:
+            assert row.at - last.at >= rest, f"{row.run_id} was woken too often"
+        last = row

@@ -68,6 +68,18 @@ def send_nothing_again_after_hello(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "_compare", lambda *_: None)
 
 
+def wake_for_each_child(patch: pytest.MonkeyPatch) -> None:
+    def at_once(state: Any, round_: Any, run: Any) -> None:
+        if run.status is Status.SUSPENDED and run.flow.processed_seq < run.flow.last_seq:
+            delivering.wake(state, round_, run, "some of its calls have ended")
+
+    patch.setattr(delivering, "wake_rested", at_once)
+
+
+def let_them_rest_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(delivering, "wake_rested", lambda *_: None)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     drop_the_fence,
     skip_the_dedupe,
@@ -75,6 +87,8 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     forget_the_parent,
     trust_the_first_send,
     send_nothing_again_after_hello,
+    wake_for_each_child,
+    let_them_rest_for_ever,
 ]
 
 

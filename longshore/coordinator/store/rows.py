@@ -20,8 +20,8 @@ INSERTED: Final = names(
 )
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
-    " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq tags"
-    " metadata input_ref"
+    " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
+    " rest_until tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -30,7 +30,7 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq"
+    " processed_seq open_calls cancel_seq rest_until"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -41,7 +41,7 @@ SELECTED: Final = names(
     "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
-    " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq"
+    " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -52,13 +52,14 @@ DEFAULTS: Final = {
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-_NO_FLOW: Final = (-1, 0, -1, 0, 0)
+_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0)
 
 
-def _flow(flow: Flow | None) -> tuple[int, ...]:
+def _flow(flow: Flow | None, at: Micros) -> tuple[int, ...]:
     if flow is None:
         return _NO_FLOW
-    return flow.generation, flow.last_seq, flow.processed_seq, flow.open_calls, flow.cancel_seq
+    rest_until = at[flow.rest_until]
+    return flow.generation, flow.last_seq, flow.processed_seq, flow.open_calls, flow.cancel_seq, rest_until
 
 
 def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
@@ -130,7 +131,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         1 if run.cached else 0,
         run.traceparent,
         run.span,
-        *_flow(run.flow),
+        *_flow(run.flow, at),
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
@@ -178,7 +179,7 @@ def updated_rarely(run: Run, at: Micros) -> tuple[Any, ...]:
         1 if run.cached else 0,
         run.traceparent,
         run.span,
-        *_flow(run.flow),
+        *_flow(run.flow, at),
     )
 
 
@@ -225,10 +226,14 @@ def ended_rarely(outcome: Outcome) -> tuple[Any, ...]:
 
 
 def _check_at(run: Run, at: Micros) -> int:
-    """When a run that left memory is to be looked at: its deadline or its first timer."""
-    if run.status is not Status.SUSPENDED:
+    """When a run that left memory is to be looked at: its deadline, its first timer, or when it has rested while facts
+    came."""
+    flow = run.flow
+    if run.status is not Status.SUSPENDED or flow is None:
         return 0
-    times = list(run.flow.timers.values()) if run.flow is not None else []
+    times = list(flow.timers.values())
+    if flow.rest_until is not None and flow.processed_seq < flow.last_seq:
+        times.append(flow.rest_until)
     if run.deadline_at is not None:
         times.append(run.deadline_at)
     return at[min(times)] if times else 0
@@ -239,7 +244,7 @@ _SHARED: Final = names(
 )
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
 _YES_OR_NO: Final = names("wants_outcome plain cached")
-_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq")
+_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq rest_until")
 
 
 def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
@@ -253,6 +258,7 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     for name in _YES_OR_NO:
         fields[name] = bool(fields[name])
     flow = {name: fields.pop(name) for name in _FLOW}
+    flow["rest_until"] = moment(flow["rest_until"])
     fields["created_at"] = moment_of(fields["created_at"])
     fields["status"] = Status(fields["status"])
     fields["max_attempts"] = fields["max_attempts"] or None

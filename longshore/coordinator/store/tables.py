@@ -127,6 +127,7 @@ run: Final = Table(
     _whole("processed_seq"),
     _whole("open_calls"),
     _whole("cancel_seq"),
+    Column("rest_until", BigInteger, nullable=False, server_default="0"),
     _text("tags"),
     _text("metadata"),
     Column("input", LargeBinary, nullable=False),
@@ -137,7 +138,7 @@ run: Final = Table(
 )
 """`input` and `result` are inline bytes, `*_ref` are claim checks (JSON) instead; `error` is a Failure (MessagePack).
 `generation` is -1 for what is no workflow. `check_at` is set while SUSPENDED only: the first of
-deadline and timers."""
+deadline, timers, and `rest_until` where facts have come meanwhile."""
 
 UNCOMPLETED: Final = "status <> 'COMPLETED'"
 """Queries repeat this condition word for word, so that the index is used."""

@@ -27,6 +27,8 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     version_deadline: timedelta = timedelta(days=30)
     """How long a run waits for a version nobody offers before it ends as SYSTEM_FAILURE."""
     cancel_grace: timedelta = timedelta(seconds=60)
+    wake_every: timedelta = timedelta(seconds=5)
+    """A workflow that is put away is woken for one of several open calls this often at most."""
     redeliver_after: timedelta = timedelta(seconds=2)
     group: int = 1000
     """The most runs one step touches; more is done over several ticks."""

@@ -65,13 +65,28 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
         else:
             state.unanswered.appendleft((round_.now - state.config.redeliver_after, run.id))
     elif run.status is Status.SUSPENDED:
-        wake(state, round_, run)
+        if delivery.kind != "outcome" or not flow.open_calls:
+            wake(state, round_, run)
+        else:
+            round_.put_away[run.id] = run  # it may stay outside of memory: the next batch must see what it has now
+            wake_rested(state, round_, run)
 
 
-def wake(state: State, round_: Round, run: Run) -> None:
+def wake_rested(state: State, round_: Round, run: Run) -> None:
+    """Wake a workflow that is put away if it has facts to take and was not woken a moment ago. A parent of many
+    children is not replayed for each of them; its row says when it is looked at again."""
+    flow = run.flow
+    if run.status is not Status.SUSPENDED or flow is None or flow.processed_seq >= flow.last_seq:
+        return
+    if flow.rest_until is None or flow.rest_until <= round_.now:
+        wake(state, round_, run, "some of its calls have ended")
+
+
+def wake(state: State, round_: Round, run: Run, reason: str = "a delivery came") -> None:
     """A workflow that was put away goes ahead of new runs."""
-    move(round_, run, Status.QUEUED, "a delivery came")
+    move(round_, run, Status.QUEUED, reason)
     run.queued_at = round_.now
+    (run.flow or Flow()).rest_until = round_.now + state.config.wake_every  # only workflows are ever put away
     recall(state, round_, run)
     state.enqueue(run, AHEAD)
 

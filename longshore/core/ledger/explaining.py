@@ -113,6 +113,9 @@ def _hanging(state: State, run: Run, now: datetime) -> dict[str, Any]:
     if flow.processed_seq < flow.last_seq and session is not None:
         text = f"has been told {flow.last_seq - flow.processed_seq} fact(s) that its code has not answered yet"
         return {"kind": "worker", "text": text, "holders": [session.worker_id], "next_at": next_at}
+    if run.status is Status.SUSPENDED and flow.processed_seq < flow.last_seq:
+        text = f"{flow.last_seq - flow.processed_seq} fact(s) have come; it goes on when more have, or at the time said"
+        return {"kind": "calls", "text": text, "holders": calls, "next_at": flow.rest_until}
     if not flow.open_calls:
         addresses = sorted(flow.timers, key=lambda address: flow.timers[address])[:HOLDERS_SHOWN]
         return {"kind": "timer", "holders": addresses, "next_at": next_at}

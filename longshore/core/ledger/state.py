@@ -23,6 +23,7 @@ LaneKey = tuple[str, str, str, bool]
 """(pool, routine, version or "" for the newest, whether its runs must execute alone: those hold up nobody else)."""
 Alarm = tuple[datetime, int, RunId, str]
 """(when, tie-breaker, run, kind)."""
+ALARMS_ROOM: Final = 1000
 EMPTY_DIGEST: Final = held_digest(())
 
 
@@ -110,6 +111,7 @@ class State:
 
     __slots__ = (
         "alarms",
+        "alarms_room",
         "config",
         "counts",
         "cursors_open",
@@ -156,6 +158,7 @@ class State:
         self.orphaned: dict[SessionId, None] = {}  # lost or closed sessions that still have runs to take from them
         self.reasons: dict[SessionId, str] = {}  # why a session was closed, while runs are still to be taken from it
         self.alarms: list[Alarm] = []
+        self.alarms_room = ALARMS_ROOM  # with more of them those that mean nothing are thrown away
         self.speeds: dict[tuple[str, str], Speed] = {}
         self.same_key: dict[str, RunId] = {}  # cache key -> the run that leads
         self.equals: dict[str, dict[RunId, None]] = {}  # cache key -> queued runs; ticket 0: parked beside the leader
@@ -183,6 +186,20 @@ class State:
         """Have `tick` look at this run then."""
         self.ticket += 1
         heapq.heappush(self.alarms, (when, self.ticket, run_id, kind))
+
+    def forget_alarms(self) -> None:
+        """Throw away alarms of runs that are not in memory, and doubles, whenever there are twice as many as were
+        needed: what is put away for a month must not cost its alarm."""
+        if len(self.alarms) <= self.alarms_room:
+            return
+        needed: dict[tuple[datetime, RunId, str], Alarm] = {}
+        for alarm in self.alarms:
+            when, _, run_id, kind = alarm
+            if run_id in self.runs:
+                needed.setdefault((when, run_id, kind), alarm)
+        self.alarms = list(needed.values())
+        heapq.heapify(self.alarms)
+        self.alarms_room = max(ALARMS_ROOM, 2 * len(self.alarms))
 
     def offer_of(self, run: Run) -> Offer | None:
         """What the routine's author says about the version the run has (or would get)."""

@@ -33,6 +33,7 @@ def tick(state: State, round_: Round) -> None:
     _judge_heads(state, round_)
     _forget_sessions(state, round_)
     _free_reservations(state)
+    state.forget_alarms()
     sessions.ping_quiet(state, round_)
 
 
@@ -112,6 +113,7 @@ def _suspended_due(state: State, round_: Round) -> None:
         _ring_deadline(state, round_, run)
         if run.status is Status.SUSPENDED:
             delivering.fire_timers(state, round_, run)
+            delivering.wake_rested(state, round_, run)
 
 
 def _let_pending_go(state: State, round_: Round) -> None:
