@@ -39,6 +39,9 @@ class Inputs:
             if run_id not in ended:
                 kept[run_id] = (value, new.tags)
                 size += ENTRY + (len(value) if type(value) is bytes else 0)
+        for run_id in changes.inputs:
+            if (old := kept.pop(run_id, None)) is not None:
+                size -= ENTRY + (len(old[0]) if type(old[0]) is bytes else 0)
         while size > self._limit:
             value, _ = kept.pop(next(iter(kept)))
             size -= ENTRY + (len(value) if type(value) is bytes else 0)

@@ -77,6 +77,12 @@ class Needs(msgspec.Struct, gc=False):
     addresses: dict[RunId, set[Address]] = msgspec.field(default_factory=dict)
     """Only these addresses of those workflows."""
     sessions: set[SessionId] = msgspec.field(default_factory=set)
+    tokens: set[str] = msgspec.field(default_factory=set)
+    """Tokens, with the runs they belong to."""
+    signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
+    """Which of these signals (by id) these runs have been told, whatever their generation."""
+    told_signals: set[RunId] = msgspec.field(default_factory=set)
+    """Workflows about to begin a fresh journal: what signals stand in the present one."""
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
@@ -160,6 +166,27 @@ class Cursor(msgspec.Struct, gc=False):
     last: bool = False  # whether that page is the last
 
 
+class TokenRow(msgspec.Struct, gc=False):
+    """A token: where in which journal it is waited for, until when, and when it was completed."""
+
+    token: str
+    run_id: RunId
+    generation: int
+    address: Address
+    expires_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class KeptSignal(NamedTuple):
+    """A signal told to one generation of a workflow that the next one is told too: the same row under another seq."""
+
+    run_id: RunId
+    generation: int
+    seq: int
+    to_generation: int
+    to_seq: int
+
+
 class ReturnedReply(msgspec.Struct, gc=False):
     """An outcome nobody took."""
 
@@ -182,6 +209,10 @@ class Facts(msgspec.Struct, gc=False):
     idempotency: dict[str, RunId] = msgspec.field(default_factory=dict)
     calls: dict[RunId, dict[Address, CallRow]] = msgspec.field(default_factory=dict)
     sessions: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
+    tokens: dict[str, TokenRow] = msgspec.field(default_factory=dict)
+    signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
+    told_signals: dict[RunId, list[int]] = msgspec.field(default_factory=dict)
+    """The seqs of the signals in the present journal, in order."""
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -250,7 +281,7 @@ class NewCall(NamedTuple):
 
 
 class NewDelivery(NamedTuple):
-    """A fact for a workflow. An outcome's value stays in the child's row."""
+    """A fact for a workflow. An outcome's value stays in the child's row; signals and tokens bring their own."""
 
     run_id: RunId
     generation: int
@@ -260,6 +291,7 @@ class NewDelivery(NamedTuple):
     at: datetime
     status: str
     child_id: RunId
+    value: Value | None = None
 
 
 class Changes(msgspec.Struct, gc=False):
@@ -273,11 +305,19 @@ class Changes(msgspec.Struct, gc=False):
     inserted: list[NewRun] = msgspec.field(default_factory=list)
     updated: dict[RunId, Run] = msgspec.field(default_factory=dict)
     ended: dict[RunId, Outcome] = msgspec.field(default_factory=dict)
+    inputs: dict[RunId, Value] = msgspec.field(default_factory=dict)
+    """New inputs of workflows that continue as their next generation (their rows are in `updated`)."""
+    forgotten: list[tuple[RunId, int]] = msgspec.field(default_factory=list)
+    """Journals nobody will read again: of these generations of these workflows, and of those before."""
     history: list[HistoryRow] = msgspec.field(default_factory=list)
     calls: list[NewCall] = msgspec.field(default_factory=list)
     closed: list[tuple[RunId, int, Address]] = msgspec.field(default_factory=list)
     """Calls and timers a workflow no longer waits for, and timers that fired."""
     deliveries: list[NewDelivery] = msgspec.field(default_factory=list)
+    kept_signals: list[KeptSignal] = msgspec.field(default_factory=list)
+    tokens: list[TokenRow] = msgspec.field(default_factory=list)
+    """New ones; idempotent by token."""
+    tokens_completed: list[tuple[str, datetime]] = msgspec.field(default_factory=list)
     cache: list[tuple[str, RunId, datetime | None]] = msgspec.field(default_factory=list)
     idempotency: list[tuple[str, RunId, datetime]] = msgspec.field(default_factory=list)
     freed_keys: list[RunId] = msgspec.field(default_factory=list)
@@ -318,6 +358,9 @@ class Changes(msgspec.Struct, gc=False):
             or self.calls
             or self.closed
             or self.deliveries
+            or self.kept_signals
+            or self.tokens
+            or self.tokens_completed
             or self.cache
             or self.workers
             or self.taken

@@ -34,6 +34,7 @@ __all__ = [
     "ClaimCheck",
     "Command",
     "Commands",
+    "CompleteToken",
     "Deliver",
     "Delivery",
     "Directive",
@@ -55,7 +56,9 @@ __all__ = [
     "Reply",
     "Report",
     "ReportItem",
+    "Resume",
     "RunChanged",
+    "Signal",
     "Start",
     "Started",
     "Suspended",
@@ -109,6 +112,40 @@ class Cancel(Message, tag=_tag):
     reply_to: str = ""
 
 
+class Resume(Message, tag=_tag):
+    """Let a BLOCKED run go on; its crashes and losses are forgotten. `by` is who says so, for its history."""
+
+    run_id: RunId
+    by: str = ""
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+
+
+class Signal(Message, tag=_tag):
+    """Tell a workflow something by name, whether it waits for it yet or not. The same `signal_id` again is the same
+    signal. Answered with Answer."""
+
+    run_id: RunId
+    name: str
+    value: Value = b""
+    signal_id: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False  # from a foreign program: the answer goes out as JSON
+
+
+class CompleteToken(Message, tag=_tag):
+    """Give a workflow what it waits for at a token: a value, or the text of an error. Answered with Answer."""
+
+    token: str
+    value: Value = b""
+    error: str | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=_tag):
     """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
     Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
@@ -120,7 +157,7 @@ class Ask(Message, tag=_tag):
     params: dict[str, Any] = {}
 
 
-Command = Trigger | Cancel | Ask
+Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken
 
 # ------------------------------------------------------------------------------------------- coordinator -> client
 
@@ -328,7 +365,8 @@ class Progress(Message, tag=_tag):
 
 
 class Finished(Message, tag=_tag):
-    """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism.
+    """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism, or
+    continued: a workflow goes on as its next generation, whose input is `result`.
     `started_at` is given when no Started went before."""
 
     run_id: RunId
@@ -344,6 +382,7 @@ class Finished(Message, tag=_tag):
     slot_us: int = 0  # how long it held its slot, microseconds
     upto_seq: int | None = None
     traceparent: str = ""
+    unread: list[int] = []  # of a workflow that continues: the signals (by seq) that its code has not taken
 
 
 class Suspended(Message, tag=_tag):

@@ -51,10 +51,13 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     priority: float = 0.0
     tags: list[str] = []
     metadata: dict[str, Any] = {}
+    on_parent_end: str = ""  # of a workflow's call: "cancel" | "abandon"; "": as the parent's routine says
 
 
 class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
-    """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`. Ordered by `seq`, from 1."""
+    """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`, `signal` (its name is in
+    `status`), `token` (its `status` is COMPLETED, or FAILED with the text of an error for a value). Ordered by `seq`,
+    from 1."""
 
     seq: int
     kind: str

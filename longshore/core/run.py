@@ -69,7 +69,7 @@ ALLOWED: Final[dict[tuple[str, Status], str]] = {
     (S.DISPATCHED, S.QUEUED): "handed back, or its worker was lost",
     (S.EXECUTING, S.HANGING): "waits for sub-routines or timers",
     (S.EXECUTING, S.RETRYING): "failed, attempts left",
-    (S.EXECUTING, S.QUEUED): "its worker was lost, or handed it back",
+    (S.EXECUTING, S.QUEUED): "its worker was lost, or handed it back; or it continues as its next generation",
     (S.HANGING, S.EXECUTING): "new commands, or an end",
     (S.HANGING, S.SUSPENDED): "put away, or its worker was lost",
     (S.SUSPENDED, S.QUEUED): "a delivery came",
@@ -121,7 +121,7 @@ class Flow(msgspec.Struct, gc=False):
     `sent_seq` the last one sent to the worker that holds it now.
     """
 
-    generation: int = 0  # rises with every fresh journal (a retry of a workflow)
+    generation: int = 0  # rises with every fresh journal (a retry of a workflow, or its `continue_as`)
     last_seq: int = 0
     processed_seq: int = -1
     sent_seq: int = 0
@@ -166,6 +166,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     parent_address: Address = Address("")
     parent_generation: int = 0
     root_id: RunId = RunId("")
+    spared: bool = False  # a child that goes on when its parent ends
     reply_to: str = ""
     correlation_id: str = ""
     wants_outcome: bool = False

@@ -29,7 +29,9 @@ from longshore.core.message import (
     Held,
     Hello,
     Offer,
+    Options,
     Released,
+    Resume,
     Start,
     Started,
     Suspended,
@@ -42,7 +44,17 @@ from tests.simulation.world import CLIENT, World, task, workflow
 
 OFFERS = [task(cache=True, max_attempts=2), task("other", max_attempts=2, on_crash="fail"), workflow(max_attempts=2)]
 NAMES = ["w1", "w2", "w3"]
-HOWS = ["completed", "failed", "aborted", "timed_out", "canceled", "system_failure", "nondeterminism", "crashed"]
+HOWS = [
+    "completed",
+    "failed",
+    "aborted",
+    "timed_out",
+    "canceled",
+    "system_failure",
+    "nondeterminism",
+    "crashed",
+    "continued",
+]
 SLOTS = 2
 BOOM = Failure("builtins.ValueError", "boom")
 STREAM_MS = 50.0
@@ -111,6 +123,14 @@ class Throwing(RuleBasedStateMachine):
         self._take(Inbound(messages=[Cancel(run_id, "no", "ask", CLIENT)]))
 
     @precondition(lambda self: self.world.book.runs)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        runs = self.world.book.runs
+        blocked = sorted(run.id for run in runs.values() if run.status is Status.BLOCKED)
+        run_id = data.draw(st.sampled_from(blocked or sorted(runs)))
+        self._take(Inbound(messages=[Resume(run_id, "ann", "", "ask", CLIENT)]))
+
+    @precondition(lambda self: self.world.book.runs)
     @rule(data=st.data(), key=st.sampled_from([CLIENT, "other-client"]))
     def ask(self, data: st.DataObject, key: str) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
@@ -150,7 +170,9 @@ class Throwing(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, how: str, slot_us: int) -> None:
         session, start = data.draw(st.sampled_from(self.starts[-8:]))
         now, seq = self.world.now, self._seq(start.run_id)
-        result = b"out" if how == "completed" else None
+        if how == "continued" and self.world.book.runs[start.run_id].kind != "workflow":
+            how = "completed"
+        result = b"out" if how in ("completed", "continued") else None
         error = None if result else BOOM
         report = Finished(start.run_id, start.epoch, how, now, now, result, error, slot_us=slot_us, upto_seq=seq)
         self._send(session, report)
@@ -166,9 +188,10 @@ class Throwing(RuleBasedStateMachine):
             what = "started"
         number = len(self.world.book.calls.get((run_id, 0), {})) + seq
         child, due = self.world.run_id(), now + timedelta(seconds=seq % 3)
+        spared = Options(on_parent_end=["", "cancel", "abandon"][number % 3])
         calls = [
             Call(Address(f"0:{number}"), "t", "d", b"x", child, asked_seq=seq, cache_key="k" if number % 2 else ""),
-            Call(Address(f"1:{number}"), "wf", "d", b"x", self.world.run_id(), asked_seq=seq),
+            Call(Address(f"1:{number}"), "wf", "d", b"x", self.world.run_id(), options=spared, asked_seq=seq),
         ]
         timers = [Timer(Address(f"2:{number}"), "d", due, asked_seq=seq)]
         old = sorted(self.world.book.calls.get((run_id, 0), {}))[:2]

@@ -17,6 +17,7 @@ from longshore.core.changes import (
     NewDelivery,
     ReturnedReply,
     Snapshot,
+    TokenRow,
     Unreadable,
     WorkerRow,
 )
@@ -48,6 +49,7 @@ class Book:
         self.returned: dict[RunId, ReturnedReply] = {}
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
+        self.tokens: dict[str, TokenRow] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -66,6 +68,7 @@ class Book:
         """The facts a round needs."""
         facts = Facts()
         self._read_runs(facts, needs.runs)
+        self._read_waits(facts, needs)
         self._read_runs(facts, [self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency])
         for key in needs.cache_keys:
             if key in self.cache:
@@ -88,6 +91,18 @@ class Book:
             self._read_runs(facts, [reply.run_id for reply in facts.replies_due])
         self._read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
         return facts
+
+    def _read_waits(self, facts: Facts, needs: Needs) -> None:
+        facts.tokens = {token: copy.copy(self.tokens[token]) for token in needs.tokens if token in self.tokens}
+        self._read_runs(facts, [row.run_id for row in facts.tokens.values()])
+        for run_id, wanted in needs.signals.items():
+            logs = [log for (other, _), log in self.deliveries.items() if other == run_id]
+            told = {str(row.address) for log in logs for row in log if row.kind == "signal"}
+            facts.signals[run_id] = told & wanted
+        for run_id in needs.told_signals:
+            flow = self.runs[run_id].flow
+            log = self.deliveries.get((run_id, flow.generation if flow else 0), [])
+            facts.told_signals[run_id] = [row.seq for row in log if row.kind == "signal"]
 
     def _is_due(self, run: Run, now: datetime) -> bool:
         if run.status is not Status.SUSPENDED or run.flow is None:
@@ -128,6 +143,7 @@ class Book:
                 for run in self.runs.values()
                 if run.parent_id == cursor.run_id
                 and run.status not in FINAL
+                and not run.spared
                 and run.id > cursor.after
                 and (cursor.before is None or run.created_at <= cursor.before)
             )
@@ -164,7 +180,7 @@ class Book:
                 address=row.address,
                 at=row.at,
                 status=row.status,
-                result=self.results.get(row.child_id),
+                result=self.results.get(row.child_id) if row.kind == "outcome" else row.value,
                 error=self.errors.get(row.child_id),
                 child_id=row.child_id,
             )
@@ -188,6 +204,7 @@ class Book:
             assert run_id in self.runs
             self.runs[run_id] = copy.deepcopy(outcome.run)
             self.results[run_id], self.errors[run_id] = outcome.result, outcome.error
+        self.inputs.update(changes.inputs)
         self._commit_history(changes)
         self._commit_journals(changes)
         for key, run_id, expires in changes.cache:
@@ -225,8 +242,30 @@ class Book:
             calls = self.calls.setdefault((call.run_id, call.generation), {})
             assert call.address not in calls, f"call {call.address} of {call.run_id} asked twice"
             calls[call.address] = call
-        for delivery in changes.deliveries:
+        anew = {(kept.run_id, kept.to_generation) for kept in changes.kept_signals}
+        self._log([one for one in changes.deliveries if (one.run_id, one.generation) not in anew])
+        self._keep_signals(changes)
+        self._log([one for one in changes.deliveries if (one.run_id, one.generation) in anew])
+        for token in changes.tokens:
+            self.tokens.setdefault(token.token, copy.copy(token))
+        for name, at in changes.tokens_completed:
+            assert self.tokens[name].completed_at is None, "a token is completed once"
+            self.tokens[name].completed_at = at
+        self.closed.update(changes.closed)
+        for run_id, last in changes.forgotten:
+            for kept in (self.calls, self.deliveries):
+                for key in [key for key in kept if key[0] == run_id and key[1] <= last]:
+                    del kept[key]
+
+    def _log(self, deliveries: list[NewDelivery]) -> None:
+        for delivery in deliveries:
             log = self.deliveries.setdefault((delivery.run_id, delivery.generation), [])
             assert delivery.seq == len(log) + 1, f"delivery {delivery.seq} after {len(log)}"
             log.append(delivery)
-        self.closed.update(changes.closed)
+
+    def _keep_signals(self, changes: Changes) -> None:
+        for kept in changes.kept_signals:
+            (row,) = [one for one in self.deliveries[kept.run_id, kept.generation] if one.seq == kept.seq]
+            log = self.deliveries.setdefault((kept.run_id, kept.to_generation), [])
+            assert row.kind == "signal" and kept.to_seq == len(log) + 1
+            log.append(row._replace(generation=kept.to_generation, seq=kept.to_seq))

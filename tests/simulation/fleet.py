@@ -26,13 +26,15 @@ from longshore.core.message import (
     Mark,
     Ping,
     Report,
+    Resume,
     RunChanged,
     Trigger,
     Welcome,
 )
 from longshore.core.policy import CRASHES_TO_BLOCK, LOSSES_TO_BLOCK
 from longshore.core.run import FINAL
-from tests.simulation.models import SimWorker
+from tests.simulation.book import Book
+from tests.simulation.models import SimWorker, generations
 from tests.simulation.world import World
 
 STEP = 0.25
@@ -309,11 +311,12 @@ class Fleet:
         return Inbound(messages=[ReportsBound(self.bound)])
 
     def _attend_to_blocked(self) -> None:
-        """A run that lost three workers in a row needs a person; this one gives it up."""
+        """A run that lost three workers in a row needs a person; this one gives it up, or lets it go on."""
         for run in self.world.book.runs.values():
             if run.status == "BLOCKED":
                 assert run.crashes >= CRASHES_TO_BLOCK or run.losses >= LOSSES_TO_BLOCK, run.reason
-                self.commands.append(Cancel(run.id, "given up"))
+                again = self.random.random() < 0.5
+                self.commands.append(Resume(run.id, "a person") if again else Cancel(run.id, "given up"))
 
     def _ask_again(self) -> None:
         waiting = [run_id for run_id in self.triggered if run_id not in self.outcomes]
@@ -332,9 +335,11 @@ def check_histories(fleet: Fleet) -> None:
         ends = [row for row in valid if row.to_status in FINAL]
         assert len(ends) == 1 and valid[-1] is ends[0], f"{run_id}: {[row.to_status for row in valid]}"
         assert all(a.to_status == b.from_status for a, b in pairwise(valid)), run_id
-        assert all(a.epoch <= b.epoch and a.attempt <= b.attempt for a, b in pairwise(rows)), run_id
+        assert all(a.epoch <= b.epoch for a, b in pairwise(rows)), run_id
+        assert all(a.attempt <= b.attempt or _continues(b) for a, b in pairwise(rows)), run_id
         assert book.runs[run_id].attempt <= 3
         check_rest(rows, [one.at for log in logs.get(run_id, ()) for one in log])
+        _check_generations(book, run_id, valid)
     assert fleet.world.ledger.counts.get("parent_unknown", 0) == 0
     for run in book.runs.values():
         if run.status == "COMPLETED" and run.routine == "act":
@@ -352,6 +357,25 @@ def check_rest(rows: list[HistoryRow], told: list[datetime]) -> None:
     for since, row in changes:
         waited = row.at - min((at for at in told if since < at <= row.at), default=row.at)
         assert waited <= rest + timedelta(seconds=2), f"{row.run_id} had facts and was not woken"
-        if last and row.reason == "some of its calls have ended" and row.attempt == last.attempt:
+        anew = last and any(_continues(one) for one in rows[last.seq : row.seq])
+        if last and row.reason == "some of its calls have ended" and row.attempt == last.attempt and not anew:
             assert row.at - last.at >= rest, f"{row.run_id} was woken too often"
         last = row
+
+
+def _continues(row: HistoryRow) -> bool:
+    return row.reason.startswith("continues as generation ")
+
+
+def _check_generations(book: Book, run_id: RunId, rows: list[HistoryRow]) -> None:
+    """Each next generation was begun once, from what the one before gave it; no journal of those before is left."""
+    continued = [int(row.reason.rpartition(" ")[2]) for row in rows if _continues(row)]
+    assert all(a < b for a, b in pairwise(continued)), f"{run_id}: {continued}"
+    if not continued:
+        return
+    assert book.inputs[run_id] == f"after {continued[-1] - 1}".encode(), run_id
+    kept = {generation for name, generation in [*book.calls, *book.deliveries] if name == run_id}
+    assert all(generation >= continued[-1] for generation in kept), f"{run_id}: {kept}"
+    if book.runs[run_id].status == "COMPLETED":
+        flow = book.runs[run_id].flow
+        assert flow is not None and flow.generation >= generations(run_id)

@@ -43,6 +43,7 @@ OFFERS = [
     Offer(routine="work", version="1.0.0", kind="task", cache=True),
     Offer(routine="act", version="1.0.0", kind="action"),
     Offer(routine="flow", version="1.0.0", kind="workflow", max_attempts=2),
+    Offer(routine="loop", version="1.0.0", kind="workflow", max_attempts=2),
 ]
 
 
@@ -60,6 +61,11 @@ class Script:
         rng = random.Random(f"{run_id}/{depth}")
         kinds = ["act", "work", "act", "timer", "race"] + (["flow"] if depth < 2 else [])
         return cls([(rng.choice(kinds), rng.randrange(1, 4)) for _ in range(rng.randrange(1, 4))])
+
+
+def generations(run_id: RunId) -> int:
+    """The generation in which a `loop` ends at the earliest (a retry is one, too)."""
+    return random.Random(f"{run_id}/generations").randrange(1, 5)
 
 
 @dataclass
@@ -167,9 +173,10 @@ class SimWorker:
         depth = len(start.tags)
         lasts = self.random.uniform(0.0, 3.0) if self.random.random() < 0.8 else self.random.uniform(30.0, 60.0)
         execution = self.held[start.run_id] = Execution(start, depth, lasts)
-        if start.routine == "flow":
-            execution.script = Script.of(start.run_id, 2 if start.parent_id else 0)
-            execution.fails_at = random.Random(f"{start.run_id}/fails").choice([0, 0, 0, 1, 2])
+        if start.routine in ("flow", "loop"):
+            name = RunId(f"{start.run_id}/{start.generation}") if start.routine == "loop" else start.run_id
+            execution.script = Script.of(name, 2 if start.parent_id else 0)
+            execution.fails_at = random.Random(f"{name}/fails").choice([0, 0, 0, 1, 2])
             execution.replaying = start.processed_seq >= 0 or start.last_seq > 0
             if execution.replaying:
                 self.reports.append(Fetch(run_id=start.run_id, epoch=start.epoch, after=-1))
@@ -253,8 +260,10 @@ class SimWorker:
         if execution.script is not None and execution.round >= len(execution.script.rounds):
             if commands.closed or commands.calls:
                 self.reports.append(commands)
-            result = f"done in {execution.seq}".encode()
-            ended = Finished(start.run_id, start.epoch, "completed", now, now, result, upto_seq=execution.seq)
+            result, how = f"done in {execution.seq}".encode(), "completed"
+            if start.routine == "loop" and start.generation < generations(start.run_id):
+                result, how = f"after {start.generation}".encode(), "continued"
+            ended = Finished(start.run_id, start.epoch, how, now, now, result, upto_seq=execution.seq)
             self._end(execution, ended)
             return
         self.reports.append(commands)

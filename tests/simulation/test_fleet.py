@@ -17,6 +17,7 @@ def simulate(seed: int, *, event_path: bool = True, steps: int = 4000) -> Fleet:
     fleet.trigger("act", 3, delay_ms=5000)
     fleet.trigger("act", 2, ttl_ms=3000)
     fleet.trigger("flow", 2, deadline_ms=30_000)
+    fleet.trigger("loop", 3)
     fleet.run(steps=steps, quiet_after=240)
     check_histories(fleet)
     return fleet

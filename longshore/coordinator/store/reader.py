@@ -160,7 +160,8 @@ class Reader:
     def _page_of(self, connection: Connection, row: Any, page: int) -> Cursor:
         name, kind, run_id, reason, before, after = row
         mark = self._mark
-        text = f"SELECT id FROM run WHERE parent_id <> '' AND parent_id = {mark} AND id > {mark} AND finished_at = 0"
+        text = f"SELECT id FROM run WHERE parent_id <> '' AND parent_id = {mark} AND id > {mark} AND finished_at = 0 "
+        text += "AND spared = 0"
         values: tuple[Any, ...] = (run_id, after)
         if before:
             text += f" AND created_at <= {mark}"

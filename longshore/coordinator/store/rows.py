@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
 from longshore.core.changes import NewRun, Outcome
-from longshore.core.message import ClaimCheck
+from longshore.core.ids import RunId
+from longshore.core.message import ClaimCheck, Value
 from longshore.core.run import Flow, Run, Status
 
 INSERTED: Final = names(
@@ -21,7 +22,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until tags metadata input_ref"
+    " rest_until spared tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -42,6 +43,7 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
+    " spared"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -94,12 +96,19 @@ def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
     )
 
 
+def input_values(run_id: RunId, value: Value) -> tuple[Any, ...]:
+    """The id, `input` and `input_ref` of a run that is given another input."""
+    if isinstance(value, ClaimCheck):
+        return run_id, b"", ref_of(value)
+    return run_id, bytearray(value), ""
+
+
 def is_plain_new(new: NewRun) -> bool:
     """Whether all of INSERTED_RARELY are what they are by default."""
     run = new.run
     if run.flow is not None or run.cached or run.traceparent or run.span or run.plain or run.correlation_id:
         return False
-    if run.max_attempts or run.timeout_ms or run.crashes or run.losses or new.tags or new.metadata:
+    if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or new.tags or new.metadata:
         return False
     return type(new.input) is bytes and _is_young(run)
 
@@ -132,6 +141,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         run.traceparent,
         run.span,
         *_flow(run.flow, at),
+        1 if run.spared else 0,
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
@@ -243,7 +253,7 @@ _SHARED: Final = names(
     "routine kind asked_version version queue pool session worker_id reason parent_id root_id reply_to"
 )
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
-_YES_OR_NO: Final = names("wants_outcome plain cached")
+_YES_OR_NO: Final = names("wants_outcome plain cached spared")
 _FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq rest_until")
 
 

@@ -113,6 +113,7 @@ run: Final = Table(
     _text("parent_address"),
     _whole("parent_generation"),
     _text("root_id"),
+    Column("spared", BigInteger, nullable=False, server_default="0"),
     _text("reply_to"),
     _text("correlation_id"),
     _whole("wants_outcome"),

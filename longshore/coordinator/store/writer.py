@@ -96,6 +96,11 @@ class Writer:
         self._plain_updated = update("run", rows.UPDATED, mark, constants=_defaults(rows.UPDATED_RARELY))
         self._ended = update("run", (*rows.ENDED, *rows.ENDED_RARELY), mark, constants=_FINISHED)
         self._plain_ended = update("run", rows.ENDED, mark, constants=_FINISHED | _defaults(rows.ENDED_RARELY))
+        self._inputs = update("run", ("id", "input", "input_ref"), mark)
+        self._forgotten = tuple(
+            Each(f"DELETE FROM {table} WHERE run_id = {mark} AND generation <= {mark}")
+            for table in ("call", "delivery")
+        )
         self._history = insert("history", _HISTORY, mark)
         unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
@@ -205,6 +210,9 @@ class Writer:
             self._write_history(steps, changes.history, batch_no, at)
         if changes.calls or changes.closed or changes.deliveries:
             self._write_journals(steps, changes, at)
+        if changes.inputs or changes.forgotten:
+            steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
+            steps += [(statement, changes.forgotten) for statement in self._forgotten]
         if changes.cache:
             steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
         if changes.idempotency or changes.freed_keys:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from longshore.core.ids import RunId
 from longshore.core.ledger import caching, delivering
-from longshore.core.ledger.ending import cascade, conclude, run_spares_children
+from longshore.core.ledger.ending import cascade, conclude
 from longshore.core.ledger.placing import AHEAD
-from longshore.core.ledger.recording import announce, direct, ended, move, refuse, reply
+from longshore.core.ledger.recording import announce, answer_order, direct, ended, move, refuse
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer, Cancel, CancelRun
+from longshore.core.message import Cancel, CancelRun
 from longshore.core.run import Run, Status, is_started_workflow
 
 
@@ -19,19 +19,19 @@ def cancel_order(state: State, round_: Round, message: Cancel, actor: str) -> No
     if run is None:
         final = ended(round_, message.run_id)
         if final is None:
-            _answer(round_, message, "", error=("unknown_run", f"there is no run {message.run_id}"))
+            answer_order(round_, message, "", error=("unknown_run", f"there is no run {message.run_id}"))
             return
         refuse(state, round_, message.run_id, final.status, f"cancel refused: already {final.status}", actor)
-        _answer(
+        answer_order(
             round_, message, final.status, error=("already_final", f"run {message.run_id} is {final.status} already")
         )
         return
     if run.status is Status.CANCELING:
         refuse(state, round_, run.id, run.status.value, "cancel refused: already canceling", actor)
-        _answer(round_, message, run.status.value)
+        answer_order(round_, message, run.status.value)
         return
     cancel(state, round_, run, text, actor)
-    _answer(round_, message, run.status.value)
+    answer_order(round_, message, run.status.value)
 
 
 def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") -> None:
@@ -54,7 +54,7 @@ def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") 
         direct(round_, state.sessions[run.session], CancelRun(run_id=run.id, epoch=run.epoch, reason=reason))
         return
     delivering.tell_canceled(state, round_, run, flow)
-    if flow.open_calls and not run_spares_children(state, run):
+    if flow.open_calls:
         cascade(state, round_, run, f"parent run {run.id} was canceled", before=round_.now)
     if session is None:
         state.enqueue(run, AHEAD)
@@ -66,13 +66,3 @@ def cancel_children(state: State, round_: Round, run_ids: list[RunId], reason: s
         run = delivering.live(state, round_, run_id)
         if run is not None and run.status is not Status.CANCELING:
             cancel(state, round_, run, reason, "cascade")
-
-
-def _answer(round_: Round, message: Cancel, status: str, error: tuple[str, str] | None = None) -> None:
-    if not message.reply_to or not message.ask_id:
-        return
-    if error is not None:
-        answer = Answer(ask_id=message.ask_id, error={"rule": error[0], "text": error[1]})
-    else:
-        answer = Answer(ask_id=message.ask_id, data={"run_id": message.run_id, "status": status})
-    reply(round_, message.reply_to, answer)

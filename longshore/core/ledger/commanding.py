@@ -8,7 +8,7 @@ from typing import Final
 from longshore.core.changes import NewCall
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.ledger import canceling, delivering, starting
+from longshore.core.ledger import canceling, delivering, signaling, starting
 from longshore.core.ledger.recording import move, owned, touch
 from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
@@ -18,6 +18,7 @@ from longshore.core.run import Flow, Run, Status
 SIGNAL: Final = "signal"
 TOKEN: Final = "token"
 PATCH: Final = "patch"
+NAMES_SHOWN: Final = 3
 WAITS: Final = frozenset({SIGNAL, TOKEN, PATCH})
 
 
@@ -57,7 +58,7 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
     if session.reserved == run.id:
         session.reserved = RunId("")  # it executes nothing while it waits
     if run.status is Status.EXECUTING:
-        move(round_, run, Status.HANGING, _what_it_waits_for(flow), worker=session.worker_id)
+        move(round_, run, Status.HANGING, _what_it_waits_for(flow, report), worker=session.worker_id)
     else:
         touch(round_, run)
     delivering.fire_timers(state, round_, run)
@@ -119,6 +120,8 @@ def _take_waits(state: State, round_: Round, run: Run, flow: Flow, report: Comma
             raise ProtocolError(f"run {run.id} waits for a {wait.kind!r} at {wait.address}: there is no such thing")
         if wait.address in known:
             continue
+        if wait.kind == TOKEN:
+            signaling.remember(round_, run, flow, wait)
         round_.changes.calls.append(
             NewCall(
                 run.id,
@@ -144,17 +147,21 @@ def _close(state: State, round_: Round, run: Run, flow: Flow, address: Address, 
     if flow.timers.pop(address, None) is not None or not child_id:
         return
     child = delivering.live(state, round_, child_id)
-    if child is not None and child.status is not Status.CANCELING:
+    if child is None or (child.spared and run.status is Status.CANCELING):
+        return  # it is not its code that gives the child up, but its own cancel that goes through it
+    if child.status is not Status.CANCELING:
         canceling.cancel(state, round_, child, f"parent run {run.id} no longer waits for it", run.id)
 
 
-def _what_it_waits_for(flow: Flow) -> str:
-    calls, timers = flow.open_calls, len(flow.timers)
+def _what_it_waits_for(flow: Flow, report: Commands) -> str:
+    waits = [wait for wait in report.waits if wait.kind != PATCH and wait.address not in report.closed]
+    calls, timers = flow.open_calls, len(flow.timers.keys() - {wait.address for wait in waits})
     parts = []
     if calls:
         parts.append(f"{calls} sub-routine{'s' if calls != 1 else ''}")
     if timers:
         parts.append(f"{timers} timer{'s' if timers != 1 else ''}")
+    parts += [f"signal {wait.name!r}" if wait.kind == SIGNAL else f"token {wait.name}" for wait in waits[:NAMES_SHOWN]]
     return f"waits for {' and '.join(parts)}" if parts else "waits"
 
 

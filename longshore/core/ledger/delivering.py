@@ -56,6 +56,7 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
             delivery.at,
             delivery.status,
             delivery.child_id,
+            delivery.result if delivery.kind != "outcome" else None,
         )
     )
     touch(round_, run)

@@ -33,7 +33,7 @@ def conclude(
     end(state, round_, run, to, reason, result=result, error=error, actor=actor)
     if run.parent_id:
         deliver_outcome(state, round_, run, result, error)
-    if run.flow is not None and run.flow.open_calls and not run_spares_children(state, run):
+    if run.flow is not None and run.flow.open_calls:
         cascade(state, round_, run, f"parent run {run.id} ended {to}")
     if run.cache_key:
         caching.forget(state, run)
@@ -59,14 +59,9 @@ def complete_equal(state: State, round_: Round, run: Run, equal: RunId, version:
     conclude(state, round_, run, Status.COMPLETED, f"equal result of run {equal}", result=result)
 
 
-def run_spares_children(state: State, run: Run) -> bool:
-    """Whether the routine's author wants its children to go on without it."""
-    offer = state.offer_of(run)
-    return offer is not None and offer.children == "abandon"
-
-
 def cascade(state: State, round_: Round, run: Run, reason: str, *, before: datetime | None = None) -> None:
-    """Have the children canceled, group by group, over the next ticks. `before` spares those created later."""
+    """Have the children canceled, group by group, over the next ticks, but for those that are to go on without their
+    parent. `before` spares those created later."""
     name = f"{run.id}/{run.epoch}/{'some' if before else 'all'}"
     round_.changes.cursors.append(Cursor(id=name, kind="cancel_children", run_id=run.id, reason=reason, before=before))
     state.cursors_open = True

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from longshore.core.changes import Cursor
-from longshore.core.ledger import caching
+from longshore.core.ledger import caching, signaling
 from longshore.core.ledger.delivering import wake
-from longshore.core.ledger.ending import complete_equal, conclude
+from longshore.core.ledger.ending import cascade, complete_equal, conclude
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
 from longshore.core.ledger.recording import announce, let_go, move, touch
 from longshore.core.ledger.state import Round, Session, State
@@ -40,30 +39,30 @@ def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
 
 
 def next_attempt(state: State, round_: Round, run: Run) -> None:
-    """The delay of a RETRYING run is over. A workflow begins a fresh journal; the children of the old one are
-    canceled."""
+    """The delay of a RETRYING run is over. A workflow begins a fresh journal."""
     run.attempt += 1
-    run.due_at = run.attempt_at = None
-    flow = run.flow
-    if flow is not None:
-        if flow.open_calls:
-            reason = f"run {run.id} begins attempt {run.attempt}"
-            cursor = Cursor(
-                id=f"{run.id}/{run.epoch}/retry",
-                kind="cancel_children",
-                run_id=run.id,
-                reason=reason,
-                before=round_.now,
-            )
-            round_.changes.cursors.append(cursor)
-            state.cursors_open = True
-        run.flow = Flow(generation=flow.generation + 1)
+    run.due_at = None
+    begin_journal(state, round_, run, f"begins attempt {run.attempt}")
     requeue(state, round_, run, "delay over", ahead=False)
 
 
-def requeue(state: State, round_: Round, run: Run, reason: str, *, ahead: bool, worker: str = "") -> None:
+def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[int] | None = None) -> None:
+    """A workflow begins anew, with nothing recorded but its signals (all, or the unread ones); the children of the old
+    journal are canceled."""
+    run.attempt_at = None
+    flow = run.flow
+    if flow is not None:
+        if flow.open_calls:
+            cascade(state, round_, run, f"parent run {run.id} {what}", before=round_.now)
+        run.flow = Flow(generation=flow.generation + 1)
+        signaling.keep(round_, run, flow, run.flow, unread)
+
+
+def requeue(
+    state: State, round_: Round, run: Run, reason: str, *, ahead: bool, worker: str = "", actor: str = ""
+) -> None:
     """Back to QUEUED, ahead of new runs or in its turn; or at once to the end, if an equal result is there."""
-    move(round_, run, Status.QUEUED, reason, worker=worker)
+    move(round_, run, Status.QUEUED, reason, worker=worker, actor=actor)
     run.queued_at = round_.now
     state.enqueue(run, AHEAD if ahead else caching.rank_of(run))
     if run.ttl_at is not None:

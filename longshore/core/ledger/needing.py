@@ -11,8 +11,19 @@ from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
 from longshore.core.ledger import caching, starting, ticking
 from longshore.core.ledger.state import State
-from longshore.core.message import Ask, Cancel, Commands, Finished, Released, Suspended, Trigger
-from longshore.core.run import Run
+from longshore.core.message import (
+    Ask,
+    Cancel,
+    Commands,
+    CompleteToken,
+    Finished,
+    Released,
+    Resume,
+    Signal,
+    Suspended,
+    Trigger,
+)
+from longshore.core.run import Run, Status
 
 
 def of_batch(state: State, batch: Sequence[Inbound]) -> Needs:
@@ -40,6 +51,8 @@ def of_tick(state: State, now: datetime) -> Needs:
         _need_parent(state, needs, run)
         if run.cache_key:
             needs.cache_keys.add(run.cache_key)
+        if run.flow is not None and run.status is Status.RETRYING:
+            needs.told_signals.add(run.id)
     for run in ticking.filled(state):
         _need_parent(state, needs, run)
     return needs
@@ -70,6 +83,24 @@ def _need_run(state: State, needs: Needs, message: Cancel) -> None:
     _need_with_parent(state, needs, message.run_id)
 
 
+def _need_resumed(state: State, needs: Needs, message: Resume) -> None:
+    _need_with_parent(state, needs, message.run_id)
+    run = state.runs.get(message.run_id)
+    if run is not None and run.cache_key:
+        needs.cache_keys.add(run.cache_key)
+
+
+def _need_signal(state: State, needs: Needs, message: Signal) -> None:
+    if message.run_id not in state.runs:
+        needs.runs.add(message.run_id)
+    if message.signal_id:
+        needs.signals.setdefault(message.run_id, set()).add(message.signal_id)
+
+
+def _need_token(state: State, needs: Needs, message: CompleteToken) -> None:
+    needs.tokens.add(message.token)
+
+
 def _need_unreadable(state: State, needs: Needs, message: Unreadable) -> None:
     for run_id in message.run_ids:
         _need_with_parent(state, needs, run_id)
@@ -92,6 +123,8 @@ def _need_finished(state: State, needs: Needs, message: Finished | Released | Su
     if run is None:
         return
     _need_parent(state, needs, run)
+    if isinstance(message, Finished) and message.how == "continued":
+        needs.told_signals.add(run.id)
     key = run.cache_key or (message.cache_key if isinstance(message, Finished) else "")
     if key:
         needs.cache_keys.add(key)  # handed back or lost, it may have become needless
@@ -120,7 +153,10 @@ def _need_returned(state: State, needs: Needs, message: ReplyReturned) -> None:
 NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Trigger: _need_trigger,
     Cancel: _need_run,
+    Resume: _need_resumed,
     Ask: _need_ask,
+    Signal: _need_signal,
+    CompleteToken: _need_token,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

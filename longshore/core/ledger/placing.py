@@ -184,6 +184,8 @@ def dispatch(state: State, round_: Round, run: Run, taker: Taker) -> None:
     run.kind = offer.kind
     if offer.kind == "workflow" and run.flow is None:
         run.flow = Flow()
+    elif offer.kind != "workflow":
+        run.flow = None  # what was signaled before anybody knew that it is no workflow
     run.epoch += 1
     if run.attempt == 0:
         run.attempt = 1

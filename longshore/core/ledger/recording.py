@@ -10,7 +10,7 @@ from longshore.core.changes import FinalRun, HistoryRow, Outcome, final_of
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
-from longshore.core.message import Directive, Failure, Reply, RunChanged, Value
+from longshore.core.message import Answer, Cancel, Directive, Failure, Reply, Resume, RunChanged, Value
 from longshore.core.outbox import held_term
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
 
@@ -66,9 +66,12 @@ def touch(round_: Round, run: Run) -> None:
         round_.changes.updated[run.id] = run
 
 
-def refuse(state: State, round_: Round, run_id: RunId, status: str, what: str, actor: str) -> None:
-    """Record an order that the table does not allow: a history row marked invalid, nothing else changes."""
-    run = state.runs.get(run_id)
+def refuse(
+    state: State, round_: Round, run_id: RunId, status: str, what: str, actor: str, run: Run | None = None
+) -> None:
+    """Record an order that the table does not allow: a history row marked invalid, nothing else changes. `run` is to be
+    given of one that is put away."""
+    run = run or state.runs.get(run_id)
     seq = 0
     if run is not None:
         run.history_seq = seq = run.history_seq + 1
@@ -144,6 +147,17 @@ def reply(round_: Round, key: str, message: Reply, *, plain: bool = False) -> No
     round_.changes.replies.setdefault(key, []).append(message)
     if plain:
         round_.changes.plain_keys.add(key)
+
+
+def answer_order(round_: Round, order: Cancel | Resume, status: str, error: tuple[str, str] | None = None) -> None:
+    """Tell who gave an order about a run where the run stands now, or the rule and text by which it is refused."""
+    if not order.reply_to or not order.ask_id:
+        return
+    if error is not None:
+        answer = Answer(ask_id=order.ask_id, error={"rule": error[0], "text": error[1]})
+    else:
+        answer = Answer(ask_id=order.ask_id, data={"run_id": order.run_id, "status": status})
+    reply(round_, order.reply_to, answer)
 
 
 def direct(round_: Round, session: Session, message: Directive, *, numbered: bool = True) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.ids import RunId, SessionId
-from longshore.core.ledger import caching, failing
+from longshore.core.ledger import caching, continuing, failing
 from longshore.core.ledger.ending import conclude
 from longshore.core.ledger.recording import move, owned
 from longshore.core.ledger.state import Round, Session, Speed, State
@@ -52,7 +52,7 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
         mark_started(round_, session, run, report.started_at or report.at)
     elif run.status is Status.HANGING:
         move(round_, run, Status.EXECUTING, "goes on", worker=session.worker_id)
-    if report.upto_seq is not None and run.flow is not None:
+    if report.upto_seq is not None and run.flow is not None and report.how != "nondeterminism":
         run.flow.processed_seq = max(run.flow.processed_seq, report.upto_seq)
     _END[report.how](state, round_, session, run, report)
 
@@ -101,6 +101,7 @@ _END = {
     "system_failure": _system_failure,
     "nondeterminism": _nondeterminism,
     "crashed": _crashed,
+    "continued": continuing.continued,
 }
 
 

@@ -28,6 +28,7 @@ MAX_TAG_LENGTH: Final = 128
 MAX_TEXT: Final = 256
 MAX_METADATA: Final = 256 * 1024
 PLAIN: Final = Options()
+ABANDON: Final = "abandon"
 INPUT_PREFIXES: Final = ("inputs/", "runs/")
 """Where an input's claim check may point (a relative key; nothing else is followed)."""
 
@@ -79,6 +80,8 @@ def check_options(options: Options) -> tuple[str, str] | None:
             return name, f"{name} has over {MAX_TEXT} characters"
     if options.metadata and not _fits(options.metadata):
         return "metadata", f"metadata must be plain data of at most {MAX_METADATA} bytes as JSON"
+    if options.on_parent_end not in ("", "cancel", ABANDON):
+        return "on_parent_end", f"on_parent_end is {options.on_parent_end[:64]!r}; it must be cancel or {ABANDON}"
     if not abs(options.priority) <= MAX_DELAY_MS / 1000:
         return "priority", f"priority is {options.priority}; it is seconds of head start, at most 30 days"
     return None
@@ -153,12 +156,21 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     run.parent_address = Address(call.address)
     run.parent_generation = parent.flow.generation if parent.flow else 0
     run.root_id = parent.root_id or parent.id
+    run.spared = _is_spared(state, parent, options)
     run.traceparent = call.traceparent or parent.traceparent
     run.cache_key = call.cache_key
     if not options.pool:
         run.pool = parent.pool
     _begin(state, round_, run, call.input, options, parent.id)
     return run
+
+
+def _is_spared(state: State, parent: Run, options: Options) -> bool:
+    """Whether a child goes on when its parent ends: as the call says, else as the parent's routine does."""
+    if options.on_parent_end:
+        return options.on_parent_end == ABANDON
+    offer = state.offer_of(parent)
+    return offer is not None and offer.children == ABANDON
 
 
 def _problem(routine: str, run_id: RunId, options: Options, value: Value) -> tuple[str, str] | None:

@@ -1,0 +1,152 @@
+"""Rules of what comes to a workflow from outside: signals by name, and the completion of tokens.
+
+A signal stands in the delivery log whether anybody waits for it or not; the workflow's own code takes it when it asks.
+It is never told to a run that has ended, nor twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from longshore.core.changes import KeptSignal, TokenRow
+from longshore.core.ids import Address, RunId
+from longshore.core.ledger import delivering
+from longshore.core.ledger.recording import ended, reply
+from longshore.core.ledger.starting import check_value
+from longshore.core.ledger.state import Round, State
+from longshore.core.message import Answer, CompleteToken, Delivery, Signal, Wait
+from longshore.core.run import Flow, Run, Status
+
+MAX_NAME: Final = 200
+MAX_ID: Final = 64
+MAX_ERROR: Final = 10_000
+FAILED: Final = "FAILED"
+
+Refusal = tuple[str, str]
+"""(rule, text)."""
+
+
+def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
+    """Tell a workflow something by name, once."""
+    refusal = _signal_problem(message)
+    run = delivering.live(state, round_, message.run_id)
+    if refusal is None and run is None:
+        refusal = _gone(round_, message.run_id)
+    if refusal is None and run is not None and run.flow is None and run.kind not in ("", "workflow"):
+        refusal = "not_a_workflow", f"run {run.id} of {run.routine} is a {run.kind}: only workflows wait for signals"
+    if refusal is not None or run is None:
+        _answer(round_, message, refusal)
+        return
+    if not _is_new(round_, message):
+        state.count("signal_again")
+    else:
+        if run.flow is None:
+            run.flow = Flow()  # it is kept for what is yet to start
+        told = Delivery(0, "signal", Address(message.signal_id), round_.now, message.name, message.value or None)
+        delivering.deliver(state, round_, run, run.flow, told)
+        round_.facts.told_signals.setdefault(run.id, []).append(told.seq)
+    _answer(round_, message, None, run_id=run.id, status=run.status.value, name=message.name)
+
+
+def _is_new(round_: Round, message: Signal) -> bool:
+    """Whether the signal was never told; from now on it was. Without an id nobody can tell."""
+    if not message.signal_id:
+        return True
+    known = round_.facts.signals.setdefault(message.run_id, set())
+    if message.signal_id in known:
+        return False
+    known.add(message.signal_id)
+    return True
+
+
+def _signal_problem(message: Signal) -> Refusal | None:
+    if not 0 < len(message.name) <= MAX_NAME:
+        return "name", f"a signal's name has 1 to {MAX_NAME} characters, not {len(message.name)}"
+    if len(message.signal_id) > MAX_ID:
+        return "signal_id", f"a signal's id has at most {MAX_ID} characters, not {len(message.signal_id)}"
+    return check_value(message.value)
+
+
+def _gone(round_: Round, run_id: RunId) -> Refusal:
+    final = ended(round_, run_id)
+    if final is None:
+        return "unknown_run", f"there is no run {run_id}"
+    return "already_final", f"run {run_id} is {final.status} already: it waits for nothing any more"
+
+
+def keep(round_: Round, run: Run, before: Flow, after: Flow, unread: set[int] | None) -> None:
+    """A workflow begins anew: its next journal begins with the signals of the one before, all (None) or those it had
+    not taken."""
+    for seq in round_.facts.told_signals.pop(run.id, ()):
+        if unread is None or seq in unread:
+            after.last_seq += 1
+            round_.changes.kept_signals.append(
+                KeptSignal(run.id, before.generation, seq, after.generation, after.last_seq)
+            )
+
+
+# -------------------------------------------------------------------------------------------------------------- tokens
+
+
+def remember(round_: Round, run: Run, flow: Flow, wait: Wait) -> None:
+    """A workflow has made a token."""
+    row = TokenRow(wait.name, run.id, flow.generation, wait.address, wait.due_at)
+    round_.changes.tokens.append(row)
+    round_.facts.tokens[row.token] = msgspec.structs.replace(row)  # what becomes of it in this round is written apart
+
+
+def complete_token(state: State, round_: Round, message: CompleteToken, actor: str) -> None:
+    """Give a workflow what it waits for at a token, once; again is a no-op that says so."""
+    row = round_.facts.tokens.get(message.token)
+    refusal = _token_problem(round_, message, row)
+    if refusal is not None or row is None:
+        _answer(round_, message, refusal)
+        return
+    reason = _deliver(state, round_, message, row)
+    text = f"nothing was done: {reason}" if reason else f"run {row.run_id} is told"
+    _answer(round_, message, None, run_id=row.run_id, completed=not reason, text=text)
+
+
+def _token_problem(round_: Round, message: CompleteToken, row: TokenRow | None) -> Refusal | None:
+    if row is None:
+        return "unknown_token", f"there is no token {message.token[:MAX_NAME]!r}"
+    if row.completed_at is None and row.expires_at is not None and row.expires_at <= round_.now:
+        at = row.expires_at.isoformat(timespec="seconds")
+        return "expired_token", f"the token {row.token} of run {row.run_id} expired at {at}"
+    if message.error is not None and len(message.error) > MAX_ERROR:
+        return "error", f"the text of an error has at most {MAX_ERROR} characters, not {len(message.error)}"
+    return check_value(message.value)
+
+
+def _deliver(state: State, round_: Round, message: CompleteToken, row: TokenRow) -> str:
+    """Deliver the completion, or say why there is nobody to tell."""
+    if row.completed_at is not None:
+        return f"the token was completed already, at {row.completed_at.isoformat(timespec='seconds')}"
+    run = delivering.live(state, round_, row.run_id)
+    if run is None or run.flow is None:
+        final = ended(round_, row.run_id)
+        return f"run {row.run_id} is {final.status if final else 'gone'} already"
+    flow = run.flow
+    if flow.generation != row.generation:
+        return f"run {row.run_id} has begun anew since the token was made"
+    row.completed_at = round_.now
+    round_.changes.tokens_completed.append((row.token, round_.now))
+    flow.timers.pop(row.address, None)
+    round_.changes.closed.append((run.id, flow.generation, row.address))
+    failed = message.error is not None
+    value = message.error.encode() if message.error is not None else message.value or None
+    status = FAILED if failed else Status.COMPLETED.value
+    delivering.deliver(state, round_, run, flow, Delivery(0, "token", row.address, round_.now, status, value))
+    return ""
+
+
+def _answer(round_: Round, message: Signal | CompleteToken, refusal: Refusal | None, **data: Any) -> None:
+    if not message.reply_to:
+        return
+    if refusal is not None:
+        answer = Answer(message.ask_id, error={"rule": refusal[0], "text": refusal[1]})
+    else:
+        answer = Answer(message.ask_id, data)
+    reply(round_, message.reply_to, answer, plain=message.plain)
