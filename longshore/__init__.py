@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from longshore.core.errors import RunTimedOut as RunTimedOut
     from longshore.core.errors import SettingsError as SettingsError
     from longshore.core.errors import StoreUnavailableError as StoreUnavailableError
+    from longshore.core.errors import TokenExpired as TokenExpired
+    from longshore.core.errors import TokenFailed as TokenFailed
     from longshore.core.errors import UnavailableError as UnavailableError
     from longshore.core.errors import UsageError as UsageError
     from longshore.routines import define as define
@@ -72,6 +74,8 @@ _ERRORS: Final = (
     "RunTimedOut",
     "SettingsError",
     "StoreUnavailableError",
+    "TokenExpired",
+    "TokenFailed",
     "UnavailableError",
     "UsageError",
 )

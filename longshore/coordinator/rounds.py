@@ -362,7 +362,7 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
-    if needs.idempotency_keys or needs.addresses or needs.calls:
+    if needs.idempotency_keys or needs.addresses or needs.calls or needs.tokens or needs.signals or needs.told_signals:
         return True
     return bool(needs.cache_keys) and any(key in needs.cache_keys for key, _, _ in changes.cache)
 

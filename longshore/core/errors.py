@@ -19,6 +19,7 @@ LongshoreError
 │   ├── PayloadUnavailable
 │   └── NotYetAccepted        confirmed by the broker, no coordinator has answered yet
 ├── RunError              how a run ended: RunFailed, RunCanceled, RunCrashed, RunTimedOut, RunExpired, RunSystemFailure
+├── TokenExpired, TokenFailed  what became of a token that a workflow waits for
 ├── RemoteError           a routine's own failure whose class is not known here
 └── AbortRun, RetryAfter  raised by a routine to steer its own retries
 """
@@ -169,6 +170,22 @@ class RemoteError(LongshoreError):
         self.type = type_name
         self.message = message
         self.traceback = traceback
+
+
+class TokenExpired(LongshoreError):
+    """A token's time was over before anybody completed it. `token` is its text."""
+
+    def __init__(self, message: str, *, token: str = "") -> None:
+        super().__init__(message)
+        self.token = token
+
+
+class TokenFailed(LongshoreError):
+    """A token was completed with an error; the message is what was said. `token` is its text."""
+
+    def __init__(self, message: str, *, token: str = "") -> None:
+        super().__init__(message)
+        self.token = token
 
 
 class AbortRun(LongshoreError):

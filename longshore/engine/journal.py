@@ -17,6 +17,8 @@ from longshore.core.message import CallRow
 CALL: Final = "call"
 TIMER: Final = "timer"
 PATCH: Final = "patch"
+SIGNAL: Final = "signal"
+TOKEN: Final = "token"
 
 _ADVICE: Final = (
     "The workflow's code was changed while this run was under way, or it depends on something that differs each time "
@@ -77,6 +79,11 @@ class Journal:
         applies = self._patches[address] = recorded or not self.replaying
         return applies, applies and not recorded
 
+    def recorded_name(self, address: Address) -> str | None:
+        """The name that was recorded where something is about to be asked for; None if nothing was."""
+        row = self._rows.get(address)
+        return None if row is None else row.name
+
     def was_asked(self, address: Address) -> bool:
         """Whether the code asked for something at this address."""
         return address in self._asked
@@ -87,6 +94,14 @@ class Journal:
         recorded = _recorded(row) if row is not None else f"something answered by a delivery of kind {kind!r}"
         asked = "something of another kind" if address in self._asked else "asks for nothing here"
         return self._mismatch(address, recorded, asked)
+
+    def ended_early(self) -> Nondeterminism:
+        """The error for code that ends in a delivery after which it has gone on before."""
+        return Nondeterminism(
+            f"the code does not match the journal in delivery {self.seq}\n"
+            f"  recorded: it went on, at least to delivery {self.processed_seq}\n"
+            f"  the code: ends here\n{_ADVICE}"
+        )
 
     def _mismatch(self, address: Address, recorded: str, asked: str) -> Nondeterminism:
         return Nondeterminism(
@@ -101,5 +116,9 @@ def _recorded(row: CallRow) -> str:
 
 
 def _described(kind: str, name: str, digest: str, place: str) -> str:
-    what = f"call of {name!r} with arguments" if kind == CALL else "timer of length"
-    return f"{what} {digest} at {place or 'an unknown place'}"
+    whats = {
+        CALL: f"call of {name!r} with arguments",
+        SIGNAL: f"wait for signal {name!r}, in short",
+        TOKEN: "token with a timeout, in short",
+    }
+    return f"{whats.get(kind, 'timer of length')} {digest} at {place or 'an unknown place'}"

@@ -10,19 +10,21 @@ import asyncio
 import contextvars
 import logging
 import zlib
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
 from longshore.core.ids import Address
 from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
+from longshore.engine.generations import Bind, Continued, unbound
 from longshore.engine.inside import Inside
-from longshore.engine.journal import CALL, PATCH, TIMER, Journal, fingerprint
-from longshore.engine.loop import DurableTimer, WorkflowLoop, WorkflowTask
+from longshore.engine.journal import CALL, PATCH, SIGNAL, TIMER, TOKEN, Journal, fingerprint
+from longshore.engine.loop import DurableTimer, PutAway, WorkflowLoop, WorkflowTask
+from longshore.engine.waits import ClosingFuture, Opened, Token, WaitFuture, Waits
 from longshore.routines.context import CURRENT_RUN, RunContext
 from longshore.routines.routine import CURRENT_ENGINE, Call
 
@@ -50,7 +52,7 @@ class Nondeterministic:
     failure: str
 
 
-Outcome = Completed | Raised | Nondeterministic
+Outcome = Completed | Raised | Nondeterministic | Continued
 
 
 @dataclass(slots=True)
@@ -89,18 +91,8 @@ class Step:
     outcome: Outcome | None = None
 
 
-class CallFuture(asyncio.Future[Any]):
-    """What a call waits for. A cancellation closes its address."""
-
-    address: Address
-    closing: Callable[[Address], None]
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """As a future's; the first time it also tells the execution."""
-        canceled = super().cancel(msg)
-        if canceled:
-            self.closing(self.address)
-        return canceled
+class CallFuture(ClosingFuture):
+    """What a call waits for."""
 
 
 class WorkflowExecution:
@@ -119,17 +111,22 @@ class WorkflowExecution:
         run_context: RunContext,
         processed_seq: int = -1,
         generation: int = 0,
+        bind: Bind = unbound,
     ) -> None:
         self._call_function = call_function
         self._started_at = started_at
         self._run = run_context
         self._journal = Journal(processed_seq)
         self._loop = WorkflowLoop(self, salt=zlib.crc32(run_context.run_id.encode()))
-        self._open: dict[Address, CallFuture | DurableTimer] = {}
+        self._open: dict[Address, CallFuture | DurableTimer | Opened] = {}
         self._step = Step(seq=-1)
         self._outcome: Outcome | None = None
         self._main: WorkflowTask | None = None
-        run_context.durable = Inside(self._loop, started_at, run_context.run_id, generation, self._patch)
+        self._bind = bind
+        self._waits: Waits | None = None  # made when first used: most workflows wait for nothing from outside
+        run_context.durable = Inside(
+            self._loop, started_at, run_context.run_id, generation, self._patch, self._ask_outside, self._continue
+        )
 
     # ------------------------------------------------------------------------------------------------- what a host does
 
@@ -147,6 +144,11 @@ class WorkflowExecution:
     def awaits_calls(self) -> bool:
         """Whether a routine is among what it waits for."""
         return any(isinstance(one, CallFuture) for one in self._open.values())
+
+    @property
+    def unread(self) -> list[int]:
+        """The seqs of the signals it was told and has not taken."""
+        return [] if self._waits is None else self._waits.unread
 
     def stacks(self) -> str:
         """Where each of its coroutines waits, a paragraph per coroutine."""
@@ -207,10 +209,26 @@ class WorkflowExecution:
             if self._outcome is None:
                 self._outcome = self._ended()
             if self._outcome is not None:
+                self._check_end(self._outcome)
                 self._loop.report_lost()
                 self.kill()
         step.outcome = self._outcome
         return step
+
+    def _check_end(self, outcome: Outcome) -> None:
+        """Code that ends where it went on before has been changed."""
+        if self._journal.replaying and not isinstance(outcome, Nondeterministic):
+            self._stop(self._journal.ended_early())
+
+    def _continue(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
+        if self._loop.halted:
+            raise PutAway
+        if not isinstance(asyncio.current_task(self._loop), WorkflowTask):
+            raise UsageError(f"{stacks.caller()}: a workflow continues in its own coroutines only")
+        arguments = self._bind(args, kwargs)
+        self._outcome = Continued(arguments, self.unread)
+        self._loop.halt()
+        raise PutAway
 
     def _ended(self) -> Outcome | None:
         main = self._main
@@ -227,12 +245,19 @@ class WorkflowExecution:
             if self._main is not None:
                 self._main.cancel()
             return
+        if delivery.kind == SIGNAL:
+            self._outside().signaled(delivery, value)
+            return
         waiting = self._open.pop(delivery.address, None)
         if isinstance(waiting, CallFuture) and delivery.kind == "outcome":
             _settle(waiting, value)
         elif isinstance(waiting, DurableTimer) and delivery.kind == "timer":
             self._pass_time(waiting.when())
             self._loop.fire(waiting)
+        elif isinstance(waiting, WaitFuture) and delivery.kind == TIMER:
+            waiting.set_result(None)
+        elif isinstance(waiting, Token) and delivery.kind in (TOKEN, TIMER):
+            waiting.settle(delivery, value)
         elif waiting is not None or not self._journal.was_asked(delivery.address):
             self._stop(self._journal.unasked(delivery.address, delivery.kind))
 
@@ -275,6 +300,37 @@ class WorkflowExecution:
             self._step.waits.append(Wait(address, PATCH, name, digest, self._journal.seq, place))
         return applies
 
+    def _ask_outside(self) -> Waits:
+        if not self._loop.halted and not isinstance(asyncio.current_task(self._loop), WorkflowTask):
+            raise UsageError(f"{stacks.caller()}: the outside is waited for in the workflow's own coroutines only")
+        return self._outside()
+
+    def _outside(self) -> Waits:
+        if self._waits is None:
+            self._waits = Waits(self, self._loop, self._started_at)
+        return self._waits
+
+    def open_wait(self, kind: str, name: str, digest: str, due_at: datetime | None, opened: Opened) -> str | None:
+        """The waits' word: the code waits for something from outside. Gives its name, as recorded if it was; None when
+        nothing more is executed."""
+        if self._loop.halted:
+            return None
+        address, place = self._loop.scope().next_address(), stacks.caller()
+        recorded = self._journal.recorded_name(address)
+        try:
+            new = self._journal.ask(address, kind, name, digest, place)
+        except Nondeterminism as difference:
+            self._stop(difference)
+            return None
+        opened.address = address
+        self._open[address] = opened
+        if new and kind == TIMER and due_at is not None:
+            duration = due_at - self._started_at - timedelta(seconds=self._loop.clock)
+            self._step.timers.append(NewTimer(address, duration, digest, due_at, place, self._journal.seq))
+        elif new:
+            self._step.waits.append(Wait(address, kind, name, digest, self._journal.seq, place, due_at))
+        return name if recorded is None else recorded
+
     def timer_asked(self, timer: DurableTimer) -> None:
         """The loop's word: the code waits for an instant."""
         digest = fingerprint(TIMER, "", str(timer.microseconds))
@@ -294,6 +350,10 @@ class WorkflowExecution:
     def timer_canceled(self, timer: DurableTimer) -> None:
         """The loop's word: the code no longer waits for it (also said of timers that fired)."""
         self._close(Address(timer.address))
+
+    def close_wait(self, address: Address) -> None:
+        """The waits' word: the code no longer waits for it, or has what it waited for."""
+        self._close(address)
 
     def _close(self, address: Address) -> None:
         if self._open.pop(address, None) is not None and not self._journal.replaying:

@@ -7,10 +7,10 @@ progress goes where the executor said.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from longshore.core.errors import NoRunError, UsageError
 from longshore.core.ids import RunId
@@ -34,6 +34,16 @@ class Durable(Protocol):
     def uuid4(self) -> UUID: ...
 
     def patch(self, name: str) -> bool: ...
+
+    def continue_as(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn: ...
+
+    def wait_until(self, at: datetime) -> Coroutine[Any, Any, None]: ...
+
+    def wait_for_signal(self, name: str) -> Coroutine[Any, Any, Any]: ...
+
+    def create_token(self, timeout: str | float | timedelta | None) -> Coroutine[Any, Any, str]: ...
+
+    def wait_for_token(self, token: str) -> Coroutine[Any, Any, Any]: ...
 
 
 class RunContext:
@@ -178,6 +188,44 @@ class Context:
         True in every other. Raises UsageError elsewhere, and when the name is no name.
         """
         return _inside("patch()", "the new code").patch(name)
+
+    def continue_as(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """`context.continue_as(cursor, done)`: end this generation of the workflow here and begin the next one with
+        these arguments of its own signature and an empty journal. The run, its id and its signals that nobody has taken
+        stay; its open sub-routines are canceled, unless they were called with on_parent_end="abandon".
+
+        For workflows that go on for ever. Nothing after it runs, and what a `finally` asks for has no effect. Raises
+        ArgumentError for arguments that do not fit, UsageError elsewhere.
+        """
+        _inside("continue_as()", "a loop").continue_as(args, kwargs)
+
+    def wait_until(self, at: datetime) -> Coroutine[Any, Any, None]:
+        """`await context.wait_until(at)`: wait until that instant (a datetime with a time zone), however far away.
+
+        Durable like every wait of a workflow: over restarts of workers and coordinators. Raises UsageError elsewhere.
+        """
+        return _inside("wait_until()", "asyncio.sleep or a trigger with delay=").wait_until(at)
+
+    def wait_for_signal(self, name: str) -> Coroutine[Any, Any, Any]:
+        """`value = await context.wait_for_signal("approved")`: the next signal of this name that this run was sent and
+        nobody has taken (`client.signal`, `longshore runs signal`), also one from before the wait, in their order.
+
+        `async with asyncio.timeout(...)` bounds it. Raises UsageError elsewhere.
+        """
+        return _inside("wait_for_signal()", "an argument").wait_for_signal(name)
+
+    def create_token(self, timeout: str | float | timedelta | None = None) -> Coroutine[Any, Any, str]:
+        """`token = await context.create_token(timeout="7d")`: a text that nobody can guess. Whoever has it may complete
+        it once (`client.complete_token`, `longshore tokens complete`), until `timeout` is over (None: while the run
+        lasts). Raises UsageError elsewhere.
+        """
+        return _inside("create_token()", "an argument").create_token(timeout)
+
+    def wait_for_token(self, token: str) -> Coroutine[Any, Any, Any]:
+        """`value = await context.wait_for_token(token)`: what a token of this run is completed with, before the wait or
+        after it. Raises TokenExpired, TokenFailed with what was said, UsageError elsewhere.
+        """
+        return _inside("wait_for_token()", "an argument").wait_for_token(token)
 
 
 def _inside(name: str, instead: str) -> Durable:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from longshore.core.errors import (
+    DecodeError,
     RunCanceled,
     RunCrashed,
     RunError,
@@ -21,6 +22,7 @@ from longshore.core.errors import (
 from longshore.core.ids import Address
 from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, JournalPage, Wait
 from longshore.core.run import Status
+from longshore.engine.journal import SIGNAL, TOKEN
 from longshore.engine.workflow import NewCall, NewTimer, Outcome, Step, WorkflowExecution
 from longshore.serialization.failures import decode_failure
 from longshore.serialization.values import decode
@@ -75,6 +77,7 @@ class Flow:
             run_context=self.attempt.context,
             processed_seq=start.processed_seq,
             generation=start.generation,
+            bind=self.attempt.routine.signature.bind,
         )
         self._execution.learn(self._rows)
         self._rows = []
@@ -152,6 +155,8 @@ class Flow:
         self.outcome = step.outcome
 
     def _value(self, delivery: Delivery) -> Any:
+        if delivery.kind in (SIGNAL, TOKEN):
+            return _told(delivery)
         if delivery.kind != "outcome":
             return None
         if delivery.status == Status.COMPLETED:
@@ -213,3 +218,15 @@ class Flow:
             self._execution.kill()
         self._waiting.clear()
         self._values.clear()
+
+
+def _told(delivery: Delivery) -> Any:
+    """What a signal or a token brings; what cannot be read becomes the exception to raise where it is waited for."""
+    if not isinstance(delivery.result, bytes) or not delivery.result:
+        return None
+    if delivery.kind == TOKEN and delivery.status != Status.COMPLETED:
+        return delivery.result.decode(errors="replace")
+    try:
+        return decode(delivery.result)
+    except DecodeError as error:
+        return error

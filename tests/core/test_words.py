@@ -20,6 +20,8 @@ def test_errors_carry_what_a_program_needs() -> None:
     assert errors.BrokerUnavailableError("no", run_id="r", may_have_been_sent=True).may_have_been_sent
     assert errors.NotYetAccepted("wait", run=1).run == 1
     assert errors.RunFailed("no", run_id="r", status="FAILED").status == "FAILED"
+    assert errors.TokenExpired("late", token="t").token == "t"
+    assert errors.TokenFailed("no", token="t").token == "t"
     assert str(errors.RemoteError("x.E", "boom")) == "x.E: boom"
     assert str(errors.RemoteError("x.E", "")) == "x.E"
     assert str(errors.RetryAfter(2.5)) == "retry after 2.5 s"
