@@ -31,6 +31,7 @@ from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
 from longshore.worker.loops import new_loop
 from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
+from longshore.worker.config import ADVISES_VARIABLE
 
 YOUNG_OBJECTS: Final = 10_000
 """New objects between two searches for garbage (700 by default; a run brings some twenty)."""
@@ -114,6 +115,7 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         session=session,
         store=payload_options(settings),
         max_hanging=settings.max_hanging,
+        advises=os.environ.get(ADVISES_VARIABLE) != "0",
         suspend_after=settings.suspend_after,
         messaging_system=semantics.SYSTEM_LOCAL if is_local(broker) else semantics.SYSTEM_RABBITMQ,
     )

@@ -14,6 +14,9 @@ from longshore.telemetry import semantics
 SESSION_VARIABLE: Final = "LONGSHORE_SESSION"
 """In which a supervisor tells its child the session id, so that it can report the child's death."""
 
+ADVISES_VARIABLE: Final = "LONGSHORE_ADVISES"
+"""In which a supervisor tells all children but the first ("0") to leave advice on the routines' code to that one."""
+
 SUPERVISOR_VARIABLE: Final = "LONGSHORE_SUPERVISOR"
 """In which a supervisor names its process id and the pipe whose end means that it is gone."""
 
@@ -36,6 +39,8 @@ class WorkerConfig:
     farewell: timedelta = timedelta(seconds=5)
     """How long the last reports may take to be confirmed when it leaves."""
     session: SessionId = field(default_factory=new_session)
+    advises: bool = True
+    """Whether it says at its start which lines of workflows would not do the same in a replay."""
     open_timeout: timedelta = timedelta(seconds=10)
     """How long the broker may take to answer at the start; later losses are waited out for ever."""
     store: Mapping[str, str | None] = field(default_factory=dict)

@@ -37,7 +37,7 @@ from longshore.core.message import (
 from longshore.payloads.cargo import Cargo, write_probe
 from longshore.routines.catalog import Catalog
 from longshore.telemetry.spans import Telemetry
-from longshore.worker import loops, processes, spans, threads
+from longshore.worker import advice, loops, processes, spans, threads
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.bench import Bench
 from longshore.worker.config import Exit, WorkerConfig
@@ -143,9 +143,9 @@ class Worker:
         self._desk.executors = self._executors = executors
 
     def _prepare(self) -> ClaimCheck:
-        """What blocks for a while, before anything runs: the probe, and the library that the first arguments would
-        wait for."""
+        """What blocks before anything runs: a library that the first arguments would wait for, advice, the probe."""
         importlib.import_module("pydantic")
+        advice.give(self._catalog, self._config)
         return write_probe(self._cargo.store, self.worker_id)
 
     async def _work(self) -> Exit:

@@ -21,7 +21,7 @@ from longshore.core.errors import BrokerUnavailableError
 from longshore.core.ids import SessionId
 from longshore.core.message import ChildDied
 from longshore.serialization.envelope import pack
-from longshore.worker.config import SESSION_VARIABLE, SUPERVISOR_VARIABLE, new_session
+from longshore.worker.config import ADVISES_VARIABLE, SESSION_VARIABLE, SUPERVISOR_VARIABLE, new_session
 from longshore.worker.desk import log
 from longshore.worker.parent import die_with_parent
 from longshore.worker.session import REPORTS_KEY
@@ -51,6 +51,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._status = 0
         self._words = ""
+        self._advised = False
         self._connected = asyncio.Event()
 
     async def run(self) -> int:
@@ -130,8 +131,10 @@ class Supervisor:
         environment = os.environ | {
             "PYTHONHASHSEED": "0",
             SESSION_VARIABLE: session,
+            ADVISES_VARIABLE: "0" if self._advised else "1",
             SUPERVISOR_VARIABLE: f"{os.getpid()}:{ours}:{says}",
         }
+        self._advised = True
         try:
             # Its own session: a Ctrl-C at the terminal is ours, and reaches the child as one SIGTERM.
             child = await asyncio.create_subprocess_exec(

@@ -201,6 +201,11 @@ async def watchful() -> list[bool]:
     return seen
 
 
+@define.workflow(name="hasty", version="1.0.0")
+async def hasty() -> float:
+    return time.time()
+
+
 @define.workflow(name="hopeless", version="1.0.0")
 async def hopeless() -> None:
     await asyncio.Event().wait()

@@ -7,6 +7,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from longshore.core.ids import Address, RunId
 from longshore.core.message import (
     Abandon,
@@ -25,7 +27,7 @@ from longshore.core.message import (
 )
 from longshore.serialization.arguments import decode_arguments
 from tests.worker.conftest import SiteMaker
-from tests.worker.routines import careful, chain, double, heavy, hopeless, length, plain, sleepy, total, watchful
+from tests.worker.routines import careful, chain, double, hasty, heavy, hopeless, length, plain, sleepy, total, watchful
 from tests.worker.scripted import ScriptedCoordinator, deliver, outcome, page, value_of
 
 
@@ -277,6 +279,20 @@ async def test_what_has_waited_long_is_put_away(sites: SiteMaker) -> None:
         site.coordinator.direct(site.coordinator.start(total, 1))
         await answered(site.coordinator, 0)
         assert (await site.coordinator.report(Suspended, within=5)).upto_seq == 0
+
+
+async def test_a_worker_says_at_its_start_which_lines_of_a_workflow_would_not_do_the_same_again(
+    sites: SiteMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sites(routines=[hasty, double]):
+        (record,) = [record for record in caplog.records if record.name == "longshore.worker"]
+    assert record.levelname == "WARNING"
+    line = hasty.function.__code__.co_firstlineno + 2
+    assert f"tests/worker/routines.py:{line}: workflow hasty@1.0.0: time.time() reads the clock" in record.getMessage()
+    assert "use context.now" in record.getMessage()
+    caplog.clear()
+    async with sites(routines=[hasty, double], advises=False):
+        assert not caplog.records
 
 
 async def test_a_drain_puts_workflows_away_without_any_effect_of_their_cleanup(sites: SiteMaker) -> None:
