@@ -24,7 +24,17 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 class Inside:
     """One per execution; see `routines.context.Durable`. The generators are made when first asked for."""
 
-    __slots__ = ("_continue", "_generation", "_loop", "_patched", "_random", "_run_id", "_started_at", "_uuids", "_waits")
+    __slots__ = (
+        "_continue",
+        "_generation",
+        "_loop",
+        "_patched",
+        "_random",
+        "_run_id",
+        "_started_at",
+        "_uuids",
+        "_waits",
+    )
 
     def __init__(
         self,

@@ -159,6 +159,8 @@ class WorkflowLoop(ClosedLoop):
         for made in self._made:
             if made.done() and made._log_traceback:
                 made._log_traceback = False
+                if isinstance(made.exception(), PutAway):
+                    continue
                 lost = {"message": f"scope {made.scope.path}: nobody awaited it", "exception": made.exception()}
                 self._owner.failure_lost(lost)
 

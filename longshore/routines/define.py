@@ -42,6 +42,7 @@ class RoutineOptions(TypedDict, total=False):
     retry_max: Duration
     on_crash: OnCrash
     children: Children
+    on_parent_end: Children
 
 
 class ActionOptions(RoutineOptions, total=False):
@@ -140,7 +141,8 @@ def _check_name(kind: Kind, name: object, version: object) -> None:
         raise DefinitionError(f'a {kind} needs a name (it is a contract between programs): define.{kind}(name="...")')
     if not isinstance(name, str) or len(name) > MAX_NAME or NAME.fullmatch(name) is None:
         raise DefinitionError(
-            f"name {name!r}: a name is a letter, then letters, digits, '_', '.', '-', at most {MAX_NAME} characters"
+            f"name {name!r}: a name is a letter, then letters, digits, '_', '.', '-', all ASCII, "
+            f"at most {MAX_NAME} characters"
         )
     try:
         versions.parse(version if isinstance(version, str) else repr(version))
@@ -180,6 +182,7 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         retry_max=longest,
         on_crash=_choice(given, "on_crash", ("retry", "fail")),
         children=_choice(given, "children", ("cancel", "abandon")),
+        on_parent_end=_choice(given, "on_parent_end", ("cancel", "abandon")) if "on_parent_end" in given else None,
     )
 
 

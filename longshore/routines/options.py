@@ -16,6 +16,7 @@ from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
 from longshore.core.message import Options
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.routines.policy import Children
 
 MAX_TAGS: Final = 10
 MAX_TAG: Final = 128
@@ -40,6 +41,7 @@ class TriggerOptions(TypedDict, total=False):
     priority: float
     tags: Sequence[str]
     metadata: Mapping[str, Any]
+    on_parent_end: Children
 
 
 _TEXTS: Final = frozenset({"idempotency_key", "queue", "pool"})
@@ -121,7 +123,19 @@ def _metadata(value: object) -> dict[str, Any]:
     return metadata
 
 
-_CHECKS: Final = {"max_attempts": _max_attempts, "priority": _priority, "tags": _tags, "metadata": _metadata}
+def _on_parent_end(value: object) -> str:
+    if value not in ("cancel", "abandon"):
+        raise UsageError(f"option on_parent_end: {value!r} is neither 'cancel' nor 'abandon'")
+    return str(value)
+
+
+_CHECKS: Final = {
+    "max_attempts": _max_attempts,
+    "priority": _priority,
+    "tags": _tags,
+    "metadata": _metadata,
+    "on_parent_end": _on_parent_end,
+}
 
 
 def _unknown(name: str) -> UsageError:

@@ -30,3 +30,6 @@ class Policy:
     retry_max: timedelta
     on_crash: OnCrash
     children: Children
+    """What becomes of those it has called when it ends before them, where neither the call nor the called one says."""
+    on_parent_end: Children | None = None
+    """What becomes of it when the workflow that called it ends first. None: as that workflow says."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
-from longshore.core.message import Call, Commands, Timer, Value, Wait
+from longshore.core.message import Call, Commands, Options, Timer, Value, Wait
 from longshore.engine.workflow import NewCall, NewTimer
+from longshore.routines.routine import Call as RoutineCall
 from longshore.telemetry import ids
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
@@ -88,12 +89,20 @@ def _call(bench: Bench, attempt: Attempt, new: NewCall, inline: bytes | None, no
         input=value,
         child_id=child_id,
         version=routine.version,
-        options=call.options,
+        options=_options(call),
         cache_key=bench.cache_key(routine, call.arguments) if routine.policy.cache else "",
         place=new.place,
         traceparent=ids.child(attempt.span, os.urandom(ids.CHILD_BYTES)) if attempt.span else "",
         asked_seq=new.asked_seq,
     )
+
+
+def _options(call: RoutineCall[Any]) -> Options | None:
+    """What the call asks for, else what the author of the called routine says of it as a child."""
+    word = call.routine.policy.on_parent_end
+    if word is None or (call.options is not None and call.options.on_parent_end):
+        return call.options
+    return msgspec.structs.replace(call.options or Options(), on_parent_end=word)
 
 
 def _entropy(count: int) -> Callable[[], bytes]:

@@ -39,6 +39,7 @@ TIMED_OUT: Final = "timed_out"
 CRASHED: Final = "crashed"
 SYSTEM_FAILURE: Final = "system_failure"
 NONDETERMINISM: Final = "nondeterminism"
+CONTINUED: Final = "continued"
 
 _NO_ARGUMENTS: Final = Arguments((), {})
 
@@ -112,6 +113,12 @@ class Bench:
             cache_key=self.cache_key(attempt.routine, arguments) if attempt.start.cache and arguments else "",
             traceparent=attempt.span,
         )
+
+    def continued(self, attempt: Attempt, value: Value, unread: list[int]) -> Finished:
+        """The report of a workflow that goes on as its next generation, with this input."""
+        report = ended(attempt, Verdict(CONTINUED), None)
+        report.result, report.unread = value, unread
+        return report
 
     def timed_out(self, attempt: Attempt) -> Finished:
         """The report of an attempt whose time is over while its code goes on."""

@@ -11,7 +11,7 @@ from longshore.telemetry import semantics
 from longshore.telemetry.spans import Telemetry
 from longshore.worker.attempt import Attempt
 
-_GOOD: Final = ("completed",)
+_GOOD: Final = ("completed", "continued")
 
 
 class Line(NamedTuple):

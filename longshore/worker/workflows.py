@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from longshore.core.errors import Nondeterminism, PayloadUnavailable
 from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended
+from longshore.engine.generations import Continued
 from longshore.engine.workflow import Completed, Nondeterministic, Raised
 from longshore.routines.catalog import Catalog
 from longshore.serialization.arguments import Arguments
@@ -288,11 +289,21 @@ class WorkflowHost:
                     self._aside(flow, stow, partial(self._complete, flow))
                 else:
                     self._complete(flow, result)
+            case Continued(arguments=arguments, unread=unread):
+                self._continue(flow, arguments, unread)
             case Raised(exception=error):
                 self._fail(flow, error)
             case Nondeterministic(failure=text):
                 failure = encode_failure(Nondeterminism(text))
                 self._finish(flow, ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), failure))
+
+    def _continue(self, flow: Flow, arguments: Arguments, unread: list[int]) -> None:
+        value = self._bench.small_arguments(arguments)
+        if value is not None:
+            self._finish(flow, self._bench.continued(flow.attempt, value, unread))
+            return
+        stow = partial(self._bench.stow_arguments, arguments, f"inputs/{flow.attempt.run_id}")
+        self._aside(flow, stow, lambda put: self._finish(flow, self._bench.continued(flow.attempt, put, unread)))
 
     def _complete(self, flow: Flow, result: Any) -> None:
         arguments = (

@@ -21,6 +21,7 @@ from longshore.core.message import (
     Held,
     Offer,
     Options,
+    Rejected,
     Released,
     Resume,
     Start,
@@ -343,10 +344,11 @@ def test_a_workflow_that_gives_a_child_up_cancels_it_whatever_its_policy() -> No
 
 def test_another_word_than_cancel_or_abandon_is_refused() -> None:
     world = World()
-    run_id = world.trigger("t", on_parent_end="forget")
-    (rejected,) = [message for _, message in world.replies]
-    assert getattr(rejected, "rule", "") == "on_parent_end" and "cancel or abandon" in getattr(rejected, "text", "")
-    assert run_id not in world.book.runs
+    for word, text in (("forget", "cancel or abandon"), ("abandon", "what is triggered has no parent")):
+        run_id = world.trigger("t", on_parent_end=word)
+        _, rejected = world.replies[-1]
+        assert isinstance(rejected, Rejected) and rejected.rule == "on_parent_end" and text in rejected.text
+        assert run_id not in world.book.runs
 
 
 # ----------------------------------------------------------------------------------------------- a cancel's cleanup

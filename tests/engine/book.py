@@ -52,7 +52,8 @@ class Book:
         if rows is None:
             for address in step.closed:
                 self.rows[address].closed = True
-            self.processed_seq = step.seq
+            if step.outcome is None:  # the end is no commands: the ledger keeps what was answered before
+                self.processed_seq = step.seq
         return step
 
     def append(

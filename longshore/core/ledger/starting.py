@@ -107,6 +107,8 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     """Take a trigger: refuse it, find the run it already is, or begin the run."""
     run_id = message.run_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
     problem = _problem(message.routine, run_id, message.options, message.input)
+    if problem is None and message.options.on_parent_end:
+        problem = "on_parent_end", "on_parent_end is for calls inside a workflow: what is triggered has no parent"
     if problem:
         _reject(round_, message, run_id, *problem)
         return
