@@ -206,6 +206,20 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     def __repr__(self) -> str:
         return f"<call of {self.routine.id} at {self.place}>"
 
+    def _no_value(self, *_: object) -> NoReturn:
+        """Used as if it were the result: the usual slip is a forgotten await."""
+        self.taken = True
+        function = self.routine.function.__name__
+        raise TypeError(
+            f"{self!r} is no value yet: in a workflow write `await` before it; elsewhere, {function}.function(...) "
+            "runs the plain function"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _no_value
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __round__ = _no_value
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = _no_value
+    __int__ = __float__ = __index__ = _no_value
+
 
 def _instance(error: type[BaseException] | BaseException, value: object) -> BaseException:
     if isinstance(value, BaseException):

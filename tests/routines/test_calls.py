@@ -6,7 +6,7 @@ import asyncio
 import gc
 import inspect
 import warnings
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -46,6 +46,28 @@ def test_a_call_binds_defaults_and_coerces_and_knows_its_place() -> None:
     assert call.arguments.args == (21, 2)
     assert call.place == f"{__file__}:{line}"
     call.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda call: call + 1,
+        lambda call: sum([call]),
+        lambda call: call * 2,
+        lambda call: "yes" if call else "no",
+        lambda call: call > 1,
+        list,
+        len,
+        float,
+        lambda call: call[0],
+    ],
+)
+def test_a_call_used_as_its_result_says_where_an_await_is_missing(use: Callable[[Any], object]) -> None:
+    call = double(1)
+    with pytest.raises(
+        TypeError, match=r"call of double@1\.0\.0 at .*test_calls\.py:\d+> is no value yet: in a workflow write `await`"
+    ):
+        use(call)
 
 
 def test_arguments_that_do_not_fit_fail_at_the_call_and_name_the_parameter() -> None:
