@@ -110,11 +110,18 @@ class Signature:
         if slot.keyword and slot.name in given:
             return self._coerced(slot, given.pop(slot.name))
         if slot.default is _NONE:
-            raise ArgumentError(f"{self._name}() needs an argument for {slot.name!r}", parameter=slot.name)
+            raise ArgumentError(self._lacks(slot, given), parameter=slot.name)
         try:
             return self._coerced(slot, slot.default)
         except ArgumentError:  # `x: int = None`: a default may be what no caller could pass
             return slot.default
+
+    def _lacks(self, slot: _Slot, given: dict[str, Any]) -> str:
+        """The text for a missing argument; it names a given one that no parameter has: often the same, misspelt."""
+        text = f"{self._name}() needs an argument for {slot.name!r}"
+        stray = next((name for name in given if name not in {one.name for one in self._parameters}), "")
+        takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in self._parameters)
+        return text if takes_any or not stray else f"{text}; it has no parameter {stray!r}"
 
     def _coerced(self, slot: _Slot, value: Any, name: str = "") -> Any:
         if slot.coerce is None or type(value) is slot.exact:

@@ -83,6 +83,7 @@ def test_a_plain_class_as_annotation_is_checked_by_its_type() -> None:
     [
         (simple, ("abc",), {}, "x", r"simple\(\) argument 'x': 'abc' \(str\) does not fit"),
         (simple, (), {}, "x", "needs an argument for 'x'"),
+        (simple, (), {"xs": 1}, "x", "needs an argument for 'x'; it has no parameter 'xs'"),
         (simple, (1, 2), {}, "", "takes 1 positional arguments, 2 were given"),
         (simple, (1,), {"x": 2}, "x", "'x' twice"),
         (simple, (1,), {"y": 2}, "y", "no parameter 'y'"),
