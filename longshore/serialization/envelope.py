@@ -6,6 +6,7 @@ Every body is at most MAX_BODY bytes and MAX_ITEMS messages. Encoding is one cal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.envelope import JSON
-from longshore.core.errors import DecodeError, EncodingError
+from longshore.core.errors import DecodeError, EncodingError, nearest
 from longshore.core.ids import RunId
 from longshore.core.message import (
     MAX_BODY,
@@ -32,6 +33,8 @@ from longshore.serialization.wire import JSON_TEXT
 _HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bits
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError, MemoryError, OverflowError)
+
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -124,7 +127,10 @@ def _unpack(body: bytes, union: Any) -> list[Any]:
     try:
         messages: list[Any] = _decoder(union).decode(body)
     except _UNREADABLE as error:
-        raise DecodeError(f"not readable as MessagePack messages: {error}") from None
+        text = f"not readable as MessagePack messages: {error}"
+        if body.lstrip()[:1] in (b"{", b"["):
+            text += "; it looks like JSON: publish it with content_type: application/json"
+        raise DecodeError(text) from None
     return messages
 
 
@@ -179,11 +185,22 @@ def _foreign(body: bytes) -> list[Command]:
     try:
         found = _json_decoder().decode(body)
     except _UNREADABLE as error:
-        raise DecodeError(f"not readable as JSON commands: {error}") from None
+        raise DecodeError(f"not readable as JSON commands: {error}{_hint(str(error))}") from None
     commands = found if isinstance(found, list) else [found]
     if len(commands) > MAX_ITEMS:
         raise DecodeError(f"a body of {len(commands)} commands is over the limit of {MAX_ITEMS}")
     return [_own(command) for command in commands]
+
+
+def _hint(error: str) -> str:
+    """What an unknown field may have meant: a trigger's own names and those of its options, which say their unit."""
+    quoted = _UNKNOWN_FIELD.search(error)
+    if quoted is None:
+        return ""
+    kind = Options if error.endswith(".options`") else _ForeignTrigger
+    known = sorted(kind.__struct_fields__)
+    meant = nearest(quoted[1], known, 1)
+    return f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(known)}"
 
 
 def _own(command: _ForeignCommand) -> Command:

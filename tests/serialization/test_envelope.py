@@ -153,6 +153,21 @@ def test_a_foreign_trigger_becomes_one_of_ours() -> None:
     assert decode_arguments(command.input) == ((1, 10**30, {"a": [None, 2.5]}), {"epochs": 3, "name": "é"})
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "hint"),
+    [
+        (b'{"type":"trigger","routine":"a","options":{"delay":5}}', JSON, "did you mean delay_ms"),
+        (b'[{"type":"trigger","routine":"a","options":{"tag":["x"]}}]', JSON, "did you mean tags"),
+        (b'{"type":"trigger","routine":"a","options":{"zzzz":5}}', JSON, "there are: deadline_ms, delay_ms"),
+        (b'{"type":"trigger","routin":"a"}', JSON, "did you mean routine"),
+        (b'{"type":"trigger","routine":"a"}', "", "content_type: application/json"),
+    ],
+)
+def test_a_foreign_slip_is_refused_with_what_may_have_been_meant(body: bytes, content_type: str, hint: str) -> None:
+    with pytest.raises(DecodeError, match=hint):
+        unpack_commands(body, content_type)
+
+
 def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
     body = b'[{"type":"trigger","routine":"a","run_id":"r"},{"type":"cancel","run_id":"r","reason":"why"}]'
     first, second = unpack_commands(body, JSON)
