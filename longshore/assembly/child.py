@@ -16,8 +16,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
+import longshore
 from longshore.assembly.crew import Crew
 from longshore.assembly.parts import cargo, payload_options
 from longshore.assembly.places import broker_in_force, is_local
@@ -29,15 +31,15 @@ from longshore.routines.catalog import Catalog, collect
 from longshore.settings import Settings, load
 from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
+from longshore.worker.config import ADVISES_VARIABLE
 from longshore.worker.loops import new_loop
 from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
-from longshore.worker.config import ADVISES_VARIABLE
 
 YOUNG_OBJECTS: Final = 10_000
 """New objects between two searches for garbage (700 by default; a run brings some twenty)."""
 
-_IMPORTERS: Final = (collect.__code__.co_filename, importlib.__file__)
-"""The files that import the modules: no place to look for their faults."""
+_OWN_CODE: Final = (str(Path(longshore.__file__).parent), importlib.__file__, "<frozen ")
+"""How the files begin that import the modules and check what they declare: no place to look for their faults."""
 
 _log = logging.getLogger("longshore.worker")
 
@@ -85,7 +87,7 @@ def _advice(cause: BaseException | None) -> str:
     if isinstance(cause, SyntaxError) and cause.filename:
         return f"see {cause.filename}, line {cause.lineno}"
     frames = [] if cause is None else traceback.extract_tb(cause.__traceback__)
-    own = [frame for frame in frames if frame.filename not in _IMPORTERS and not frame.filename.startswith("<frozen ")]
+    own = [frame for frame in frames if not frame.filename.startswith(_OWN_CODE)]
     return f"see {own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
@@ -113,9 +115,9 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         heartbeat=settings.heartbeat,
         grace=timedelta(seconds=crew.grace),
         session=session,
+        advises=os.environ.get(ADVISES_VARIABLE) != "0",
         store=payload_options(settings),
         max_hanging=settings.max_hanging,
-        advises=os.environ.get(ADVISES_VARIABLE) != "0",
         suspend_after=settings.suspend_after,
         messaging_system=semantics.SYSTEM_LOCAL if is_local(broker) else semantics.SYSTEM_RABBITMQ,
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from longshore.assembly.crew import Crew
 from longshore.assembly.parts import payload_store
-from longshore.assembly.places import broker_in_force, is_local, make_folders
+from longshore.assembly.places import FOLDER, SOCKET, answers, broker_in_force, is_local, ledger_file, make_folders
 from longshore.broker import Bus, connect
 from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
@@ -29,6 +29,7 @@ MARK: Final = timedelta(seconds=1)
 
 async def coordinate(settings: Settings, on_ready: Callable[[], None]) -> None:
     """A coordinator on the broker in force, until canceled. `on_ready` is called once it decides."""
+    _refuse_beside_dev(settings)
     make_folders(settings)
     telemetry = setup("longshore-coordinator", f"{socket.gethostname()}:{os.getpid()}")
     bus = connect(broker_in_force(settings), Names(settings.namespace))
@@ -42,6 +43,18 @@ async def coordinate(settings: Settings, on_ready: Callable[[], None]) -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await asyncio.to_thread(telemetry.close)
+
+
+def _refuse_beside_dev(settings: Settings) -> None:
+    """A `longshore dev` that runs in this folder is the coordinator of its bus and its ledger: a second one would take
+    the ledger away from it."""
+    ledger = ledger_file(settings)
+    shared = is_local(broker_in_force(settings)) or (ledger is not None and ledger.parent == FOLDER)
+    if shared and answers(SOCKET):
+        raise UsageError(
+            f"a `longshore dev` runs here ({SOCKET}) and is this folder's coordinator\n"
+            "use it, end it, or go to another folder"
+        )
 
 
 def make_coordinator(

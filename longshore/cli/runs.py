@@ -87,6 +87,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("status", info["status"]),
             ("cached", info.get("cached") or None),
             ("why", why_text(info.get("why_waiting"))),
+            ("reason", info.get("reason") if info.get("finished_at") and info["status"] != "COMPLETED" else None),
             ("queue", info.get("queue")),
             ("attempt", info["attempt"]),
             ("crashes", info.get("crashes")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -35,7 +35,7 @@ def dev(
 
     screen = _screen(as_json, log_level)
     crew = Crew(tuple(modules), pool=pool, slots=slots, processes=processes, log_level=log_level, log_json=as_json)
-    _run(_until_told(_dev(screen, crew)))
+    _run(lambda: _until_told(_dev(screen, crew)))
 
 
 async def _dev(screen: Screen, crew: Crew) -> None:
@@ -67,7 +67,8 @@ def coordinator(
     from longshore.settings import load
 
     screen = _screen(as_json, log_level)
-    _run(_until_told(coordinate(load(http_address=http), lambda: _say_ready(screen, "coordinator"))))
+    settings = load(http_address=http)
+    _run(lambda: _until_told(coordinate(settings, lambda: _say_ready(screen, "coordinator"))))
 
 
 def _say_ready(screen: Screen, who: str) -> None:
@@ -95,15 +96,17 @@ def worker(
     _screen(as_json, log_level)
     many = processes or cores()
     crew = Crew(tuple(modules), pool=pool, slots=slots, processes=many, log_level=log_level, log_json=as_json)
-    return _run(employ(load(), crew))
+    settings = load()
+    return _run(lambda: employ(settings, crew))
 
 
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
-    """The work on the fast loop: RabbitMQ's frames cost half of what they cost on asyncio's own."""
+def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """The work on the fast loop: RabbitMQ's frames cost half of what they cost on asyncio's own. It begins only once
+    the loop is there: a Ctrl-C before that leaves nothing that was never awaited."""
     from longshore.worker.loops import new_loop
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(work)
+        return runner.run(work())
 
 
 def _screen(as_json: bool, log_level: str) -> Screen:

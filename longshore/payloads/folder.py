@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from longshore.core.errors import PayloadUnavailable, SettingsError
 from longshore.payloads.store import Buffer, Reader, check_key, missing, wrong_size
 
+_OWN_FOLDER: Final = 0o700
 _PARTIAL: Final = ".partial-"
 
 
@@ -28,6 +30,7 @@ class FolderStore:
         target = self._path(key)
         partial = target.parent / f"{_PARTIAL}{secrets.token_hex(8)}"
         with self._answering():
+            self._make_root()
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with partial.open("xb", buffering=0) as file:
@@ -39,6 +42,12 @@ class FolderStore:
             finally:
                 partial.unlink(missing_ok=True)
             _flush_folder(target.parent)
+
+    def _make_root(self) -> None:
+        """The root and what is missing above it, closed to others: whoever writes first makes the folder of all."""
+        missing_ones = [self._root, *self._root.parents]
+        for folder in reversed(list(takewhile(lambda one: not one.exists(), missing_ones))):
+            folder.mkdir(mode=_OWN_FOLDER, exist_ok=True)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Reader]:

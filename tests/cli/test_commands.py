@@ -110,6 +110,7 @@ def test_why_names_the_missing_routine_and_cancel_ends_the_wait(dev: Terminal) -
     assert "add" in dev.run("runs", "why", run_id).stdout
     assert dev.json("runs", "cancel", run_id, "--reason", "a slip")["status"] == "CANCELED"
     assert dev.lines("runs", "history", run_id)[-1]["reason"]
+    assert "a slip" in dev.run("runs", "show", run_id).stdout
 
 
 def test_a_long_wait_says_why(dev: Terminal) -> None:
@@ -181,6 +182,17 @@ def test_a_second_dev_in_the_same_folder_is_refused(dev: Terminal) -> None:
     assert "already runs here" in done.stderr
 
 
+def test_a_coordinator_beside_a_running_dev_is_refused_and_takes_nothing_from_it(dev: Terminal) -> None:
+    done = dev.run("coordinator")
+    assert done.returncode == 2
+    assert "is this folder's coordinator" in done.stderr
+    dev.environment["LONGSHORE_BROKER_URL"] = "amqp://guest:guest@127.0.0.1:1/"
+    done = dev.run("coordinator")
+    del dev.environment["LONGSHORE_BROKER_URL"]
+    assert done.returncode == 2
+    assert dev.run("workers", "list").returncode == 0
+
+
 def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> None:
     run_id = dev.run("trigger", "nap", "--arg", "seconds=6").stdout.strip()
 
@@ -235,6 +247,14 @@ def test_without_any_broker_the_error_is_clear_and_quick(terminal: Terminal) -> 
     assert "guest:guest" not in done.stderr
 
 
+def test_a_look_at_an_empty_folder_leaves_it_closed_to_others(terminal: Terminal) -> None:
+    terminal.environment["LONGSHORE_BROKER_URL"] = "amqp://guest:guest@127.0.0.1:1/"
+    terminal.run("doctor")
+    assert stat.S_IMODE((terminal.folder / ".longshore").stat().st_mode) == 0o700
+    [folders] = [finding for finding in terminal.json("doctor", status=1) if finding["check"] == "folders"]
+    assert folders["state"] == "ok"
+
+
 def test_a_wrong_setting_names_its_variable(terminal: Terminal) -> None:
     terminal.environment["LONGSHORE_BROKER_URL"] = "http://localhost"
     done = terminal.run("runs", "list")
@@ -255,6 +275,11 @@ def test_a_module_that_is_not_there_ends_dev_with_its_name(terminal: Terminal) -
         ("import no_such_part\n", "module 'mine' needs 'no_such_part'", "install what is missing"),
         ("text = 'two'\nint(text)\n", "ValueError: invalid literal", "mine.py, line 2"),
         ("x = 1\ny = (\n", "SyntaxError", "mine.py, line 2"),
+        (
+            "from longshore import define\n\n@define.task(name='x', version='1')\ndef x() -> None: ...\n",
+            "'1' is not a version",
+            "mine.py, line 3",
+        ),
         ("import sys\nsys.exit(0)\n", "ended the process when it was imported", "__main__"),
         ("x = 1\n", "no routines in mine", "@define.task"),
     ],
