@@ -140,7 +140,7 @@ class Session:
     def _read_inbox(self) -> None:
         if not self._inbox:
             return
-        last = self._inbox[-1]
+        last, before = self._inbox[-1], self.outbox.phase
         while self._inbox:
             self._read(self._inbox.popleft())
         if self._consumer is not None:
@@ -149,6 +149,8 @@ class Session:
             self._taken = self.outbox.taken
             self._staff.taken(self._taken)
         self._progress.set()
+        if before is Phase.OPENING and self.outbox.phase is Phase.OPEN:
+            _log.info("ready: the coordinator knows this worker")
         if self.outbox.phase is Phase.OPENING or self.outbox.refused:
             self._look.set()
         self.poke()
