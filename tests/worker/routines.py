@@ -64,8 +64,8 @@ def stubborn(door: str) -> str:
     return "late"
 
 
-@define.action(name="sleepy", version="1.0.0", timeout="200ms")
-async def sleepy() -> None:
+@define.action(name="overlong", version="1.0.0", timeout="200ms")
+async def overlong() -> None:
     await asyncio.sleep(60)
 
 

@@ -22,7 +22,7 @@ from tests.worker.routines import (
     ident,
     large,
     length,
-    sleepy,
+    overlong,
     stubborn,
     talk,
     unencodable,
@@ -228,7 +228,7 @@ async def test_a_run_canceled_before_its_turn_is_handed_back(sites: SiteMaker) -
 
 async def test_a_coroutine_that_takes_too_long_is_ended_and_timed_out(sites: SiteMaker) -> None:
     async with sites() as site:
-        site.coordinator.direct(site.coordinator.start(sleepy))
+        site.coordinator.direct(site.coordinator.start(overlong))
         report = await site.coordinator.finished(within=5)
         assert report.how == "timed_out"
         assert report.error is not None and report.error.type == "builtins.TimeoutError"
