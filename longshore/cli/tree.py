@@ -185,6 +185,8 @@ def _trouble(row: Row) -> str:
     if error:
         kind = str(error["type"]).rpartition(".")[2]
         return f"{kind}: {first_line(error['message'])}".rstrip(": ")
+    if row.get("waits"):
+        return f"waits for {', '.join(row['waits'])}"
     return first_line(row.get("reason")) if row["status"] in _TOLD else ""
 
 

@@ -6,6 +6,7 @@
 | history       | one     | after (seq), limit                | rows, oldest first                               |
 | tree          | any one | after (the last row's no), limit  | rows of the whole tree, parents before children, |
 |               |         |                                   | with the call, reason and error in short         |
+| journal       | one     | after (seq), address (of a call)  | a page of its journal: core.parts.Recorded       |
 | why           | one     |                                   | why it waits, or None                            |
 | runs          |         | status, routine, tag, limit, cursor (the last row's no) | rows, newest first         |
 | workers       |         |                                   | rows                                             |
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.errors import LongshoreError
 from longshore.core.message import Answer, Ask
@@ -29,6 +32,7 @@ from longshore.core.run import FINAL, Status
 _log = logging.getLogger("longshore.coordinator")
 
 LONGEST: Final = 1000
+OUTSIDE_SHOWN: Final = 5
 _FINAL: Final = frozenset(status.value for status in FINAL)
 _STATUSES: Final = frozenset(status.value for status in Status)
 _WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
@@ -86,13 +90,23 @@ def _why_of(found: dict[str, Any], queries: Queries, memory: Memory) -> Any:
     why = {**unknown, "since": since, **why}
     if status in _WAITS_FOR_CALLS:
         waits = queries.waits(found["run_id"]) or {}
-        why |= {"kind": "calls", "text": _text(waits), "holders": waits.get("children", [])}
+        why |= {"kind": _kind(waits), "text": _text(waits), "holders": waits.get("children", [])}
         why["next_at"] = waits.get("next_at")
     return why
 
 
+def _kind(waits: dict[str, Any]) -> str:
+    """What is waited for: calls (and timers), or else only what comes from outside."""
+    outside = waits.get("outside")
+    return str(outside[0]).partition(" ")[0] if outside and not waits["calls"] and not waits["timers"] else "calls"
+
+
 def _text(waits: dict[str, Any]) -> str:
     parts = [_counted(waits.get("calls", 0), "sub-routine"), _counted(waits.get("timers", 0), "timer")]
+    outside = waits.get("outside", [])
+    parts += outside[:OUTSIDE_SHOWN]
+    if len(outside) > OUTSIDE_SHOWN:
+        parts.append(f"{len(outside) - OUTSIDE_SHOWN} more from outside")
     return f"waits for {' and '.join(part for part in parts if part) or 'its next step'}"
 
 
@@ -128,6 +142,18 @@ def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
     return rows
 
 
+def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    address = ask.params.get("address", "")
+    if not isinstance(address, str):
+        raise Refused("address", f"`address` must be a text, not {address!r}")
+    page = queries.journal(_one(ask), after=_whole(ask, "after", 0), address=address)
+    if page is None:
+        raise _unknown(ask)
+    if page.generation < 0:
+        raise Refused("no_workflow", f"run {page.run_id} of {page.routine} has no journal: no workflow has begun there")
+    return msgspec.to_builtins(page, builtin_types=(bytes,))
+
+
 def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
     return memory["workers"]
 
@@ -154,6 +180,7 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "why": _why,
     "history": _history,
     "tree": _tree,
+    "journal": _journal,
     "runs": _runs,
     "workers": _workers,
     "dead": _dead,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import (
     Changes,
     NewCall,
@@ -132,8 +133,15 @@ def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Boo
         "calls": 1,
         "children": [f"train {open_one.id} (QUEUED)"],
         "timers": 1,
+        "outside": [],
         "next_at": "2026-01-02T03:04:05.678901Z",
     }
+
+
+OPEN_WAITS = (
+    "SELECT name FROM call JOIN run ON run.id = call.run_id AND run.generation = call.generation "
+    f"WHERE call.run_id IN ('x', 'y') AND {WAITED}"
+)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +152,8 @@ def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Boo
         ("SELECT id FROM run WHERE check_at > 0 AND check_at <= 5 ORDER BY check_at", "run_check"),
         ("SELECT id FROM run WHERE parent_id <> '' AND parent_id = 'x' AND id > 'y' ORDER BY id", "run_parent"),
         ("SELECT id FROM run WHERE parent_id <> '' AND root_id = 'x' AND no > 5 ORDER BY no", "run_root"),
+        ("SELECT seq FROM delivery WHERE kind = 'signal' AND run_id = 'x' AND address IN ('y')", "delivery_signal"),
+        (OPEN_WAITS, "call_wait"),
         ("SELECT id FROM run WHERE tags <> '' AND tags LIKE '%x%' ORDER BY no DESC", "run_tagged"),
         ("UPDATE run SET epoch = v.column2 FROM (VALUES ('a', 1), ('b', 2)) AS v WHERE run.id = v.column1", "id=?"),
     ],

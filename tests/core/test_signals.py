@@ -132,6 +132,7 @@ def test_signals_that_nobody_can_take_are_refused() -> None:
         ({"name": ""}, "name", "a signal's name has 1 to 200 characters, not 0"),
         ({"name": "x" * 201}, "name", "a signal's name has 1 to 200 characters, not 201"),
         ({"again": "x" * 65}, "signal_id", "a signal's id has at most 64 characters, not 65"),
+        ({"value": b"x" * 262_145}, "value", "has 262145 bytes: over 262144 it must lie in the payload store"),
         ({"value": ClaimCheck("../etc", 1, "0" * 64)}, "claim_check", "does not point into the payload store"),
     ],
 )

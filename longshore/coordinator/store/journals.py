@@ -70,11 +70,17 @@ def _read_deliveries(
     return upto, taken
 
 
+def deliveries_after(connection: Connection, of: tuple[RunId, int], after: int) -> Iterator[Delivery]:
+    """All facts of a run's generation behind this seq."""
+    return map(_delivery, _rows(connection, of, after))
+
+
 def _rows(connection: Connection, of: tuple[RunId, int], after: int) -> Iterator[Any]:
     mark = marks_of(connection)
     text = (
         "SELECT delivery.seq, delivery.kind, delivery.address, delivery.at, delivery.status, delivery.child_id, "
-        "child.result, child.result_ref, child.error, child.cached FROM delivery LEFT JOIN run AS child "
+        "COALESCE(child.result, delivery.value), COALESCE(child.result_ref, delivery.value_ref), "
+        "child.error, child.cached FROM delivery LEFT JOIN run AS child "
         "ON child.id = delivery.child_id AND delivery.kind = 'outcome' "
         f"WHERE delivery.run_id = {mark} AND delivery.generation = {mark} AND delivery.seq > {mark} "
         f"ORDER BY delivery.seq LIMIT {_AT_ONCE}"
@@ -110,14 +116,19 @@ def _read_calls(connection: Connection, run_id: RunId, generation: int, after: i
         "ORDER BY asked_seq"
     )
     found = connection.exec_driver_sql(text, (run_id, generation, after, upto))
-    for address, kind, name, digest, asked_seq, child_id, place, closed in found:
-        yield CallRow(
-            address=Address(address),
-            kind=kind,
-            name=name,
-            digest=digest,
-            asked_seq=asked_seq,
-            child_id=RunId(child_id),
-            place=place,
-            closed=bool(closed),
-        )
+    yield from map(call_of, found)
+
+
+def call_of(row: Any) -> CallRow:
+    """A call or wait, from the columns of its row."""
+    address, kind, name, digest, asked_seq, child_id, place, closed = row
+    return CallRow(
+        address=Address(address),
+        kind=kind,
+        name=name,
+        digest=digest,
+        asked_seq=asked_seq,
+        child_id=RunId(child_id),
+        place=place,
+        closed=bool(closed),
+    )

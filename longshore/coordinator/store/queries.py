@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, Select, case, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, select, text
 
 from longshore.coordinator.store.columns import failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
-from longshore.coordinator.store.tables import UNCOMPLETED, call, dead_letter, delivery, history, owner, run
+from longshore.coordinator.store.recordings import recorded
+from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, delivery, history, owner, run
+from longshore.core.ids import RunId
+from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
 
 LISTED: Final = (
@@ -30,7 +33,10 @@ LISTED: Final = (
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
 HOLDERS: Final = 10
+OUTSIDE: Final = 1000
+"""How many waits for signals and tokens are shown with one page of a tree."""
 _FINAL: Final = frozenset(status.value for status in FINAL)
+_WAITING: Final = frozenset({Status.HANGING.value, Status.SUSPENDED.value})
 _WAITS_FOR: Final = {
     Status.DELAYED.value: "time",
     Status.PENDING_VERSION.value: "version",
@@ -122,7 +128,10 @@ class Queries:
         below = select(*LISTED, *more).where(run.c.root_id == root, text("parent_id <> ''"), run.c.no > after)
         rows += self._all(below.order_by(run.c.no).limit(limit))
         children = rows[1:] if not after else rows
-        return [_in_tree(row) for row in rows], children[-1]["no"] if len(children) == limit else None
+        outside = self._outside([row["id"] for row in rows if row["status"] in _WAITING])
+        return [{**_in_tree(row), "waits": outside.get(row["id"], [])} for row in rows], children[-1]["no"] if len(
+            children
+        ) == limit else None
 
     # ------------------------------------------------------------------------------------------------ what it waits for
 
@@ -144,13 +153,31 @@ class Queries:
         )
         child = select(call.c.child_id, call.c.name, run.c.status).join(run, run.c.id == call.c.child_id, isouter=True)
         calls = self._all(child.where(*mine, call.c.kind == "call", ~told).limit(HOLDERS))
-        timers = self._all(select(call.c.due_at).where(*mine, call.c.due_at > 0).order_by(call.c.due_at).limit(HOLDERS))
+        timers = self._all(
+            select(call.c.due_at, call.c.kind).where(*mine, call.c.due_at > 0).order_by(call.c.due_at).limit(HOLDERS)
+        )
         return {
             "calls": found["open_calls"] or 0,
             "children": [f"{row['name']} {row['child_id']} ({row['status']})" for row in calls],
-            "timers": len(timers),
+            "timers": sum(row["kind"] == "timer" for row in timers),
+            "outside": self._outside([run_id]).get(run_id, []),
             "next_at": _time(timers[0]["due_at"]) if timers else None,
         }
+
+    def _outside(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
+        """The signals and tokens that these workflows wait for, in words."""
+        if not run_ids:
+            return {}
+        wanted = select(call.c.run_id, call.c.kind, call.c.name, call.c.due_at).join(
+            run, and_(run.c.id == call.c.run_id, run.c.generation == call.c.generation)
+        )
+        wanted = wanted.where(call.c.run_id.in_(run_ids), text(WAITED))
+        found: dict[str, list[str]] = {}
+        for row in self._all(wanted.limit(OUTSIDE)):
+            until = f" until {_time(row['due_at'])}" if row["due_at"] else ""
+            what = f"signal {row['name']!r}" if row["kind"] == "signal" else f"token {row['name']}{until}"
+            found.setdefault(row["run_id"], []).append(what)
+        return found
 
     # ------------------------------------------------------------------------------------------------------ the rest
 
@@ -179,15 +206,22 @@ class Queries:
         row = self._one(select(owner))
         return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": _time(row["at"])}
 
+    def journal(self, run_id: str, *, after: int = 0, address: str = "") -> Recorded | None:
+        """See `recordings.recorded`."""
+        return recorded(self._reading(), RunId(run_id), after, address)
+
     def _one(self, wanted: Select[Any]) -> Any:
         found = self._all(wanted)
         return found[0] if found else None
 
     def _all(self, wanted: Select[Any]) -> Sequence[Any]:
         with translated("the ledger cannot be asked"):
-            if self._connection is None or self._connection.closed or self._connection.invalidated:
-                self._connection = reading(self._engine)
-            return self._connection.execute(wanted).mappings().all()
+            return self._reading().execute(wanted).mappings().all()
+
+    def _reading(self) -> Connection:
+        if self._connection is None or self._connection.closed or self._connection.invalidated:
+            self._connection = reading(self._engine)
+        return self._connection
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""

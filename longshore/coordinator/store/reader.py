@@ -17,7 +17,17 @@ from longshore.coordinator.store.columns import failure_of, ids_of, micros, mome
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.statements import ManyKeys, marks_of
-from longshore.core.changes import CacheHit, Cursor, Facts, Needs, ReturnedReply, Snapshot, WorkerRow, final_of
+from longshore.core.changes import (
+    CacheHit,
+    Cursor,
+    Facts,
+    Needs,
+    ReturnedReply,
+    Snapshot,
+    TokenRow,
+    WorkerRow,
+    final_of,
+)
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
@@ -88,6 +98,18 @@ class Reader:
         )
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
+        self._tokens = ManyKeys(
+            "SELECT token, run_id, generation, address, expires_at, completed_at FROM token WHERE token IN ({keys})",
+            mark,
+        )
+        self._signals = ManyKeys(
+            f"SELECT address FROM delivery WHERE kind = 'signal' AND run_id = {mark} AND address IN ({{keys}})", mark
+        )
+        self._told_signals = (
+            "SELECT delivery.seq FROM delivery JOIN run ON run.id = delivery.run_id "
+            "AND run.generation = delivery.generation "
+            f"WHERE delivery.kind = 'signal' AND delivery.run_id = {mark} ORDER BY delivery.seq"
+        )
         self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
         self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
 
@@ -100,6 +122,9 @@ class Reader:
             connection = self._connect()
             wanted = set(needs.runs)
             self._read_calls(connection, facts, needs)
+            if needs.tokens or needs.signals or needs.told_signals:
+                self._read_waits(connection, facts, needs)
+                wanted.update(row.run_id for row in facts.tokens.values())
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
@@ -203,6 +228,14 @@ class Reader:
                 some = self._addresses.rows(connection, list(addresses), (run_id,))
                 facts.calls[run_id] = {row[0]: _call(row) for row in some}
 
+    def _read_waits(self, connection: Connection, facts: Facts, needs: Needs) -> None:
+        facts.tokens = {row[0]: _token(row) for row in self._tokens.rows(connection, list(needs.tokens))}
+        for run_id, ids in needs.signals.items():
+            facts.signals[run_id] = {row[0] for row in self._signals.rows(connection, list(ids), (run_id,))}
+        for run_id in needs.told_signals:
+            found = connection.exec_driver_sql(self._told_signals, (run_id,))
+            facts.told_signals[run_id] = list(found.scalars())
+
     # ------------------------------------------------------------------------------------------------------ bodies
 
     def bodies(
@@ -292,6 +325,11 @@ def _call(row: Any) -> CallRow:
         place=place,
         closed=bool(closed),
     )
+
+
+def _token(row: Any) -> TokenRow:
+    token, run_id, generation, address, expires_at, completed_at = row
+    return TokenRow(token, RunId(run_id), generation, Address(address), moment(expires_at), moment(completed_at))
 
 
 def _worker(row: Any) -> WorkerRow:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
-from longshore.core.changes import NewRun, Outcome
+from longshore.core.changes import NewDelivery, NewRun, Outcome
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Value
 from longshore.core.run import Flow, Run, Status
@@ -291,3 +291,16 @@ def worker_values(row: Any, at: Mapping[Any, int]) -> tuple[Any, ...]:
         row.python,
         at[row.since],
     )
+
+
+def delivery_values(row: NewDelivery, at: Micros) -> tuple[Any, ...]:
+    """A fact's row, without what it brought."""
+    return (*row[:5], at[row.at], row.status, row.child_id)
+
+
+def told_values(row: NewDelivery) -> tuple[Any, ...]:
+    """What a signal or a token brought: inline, or as a claim check."""
+    value = row.value
+    if isinstance(value, ClaimCheck):
+        return None, ref_of(value)
+    return None if value is None else bytearray(value), ""

@@ -189,6 +189,10 @@ call: Final = Table(
     sqlite_with_rowid=False,
 )
 _OPEN_TIMER: Final = text("due_at > 0 AND closed = 0")
+WAITED: Final = "call.kind IN ('signal', 'token') AND call.closed = 0"
+"""Queries repeat this condition word for word, so that the index is used."""
+_WAITED: Final = text(WAITED.replace("call.", ""))
+Index("call_wait", call.c.closed, call.c.run_id, sqlite_where=_WAITED, postgresql_where=_WAITED)
 Index("call_timer", call.c.run_id, call.c.due_at, sqlite_where=_OPEN_TIMER, postgresql_where=_OPEN_TIMER)
 
 delivery: Final = Table(
@@ -202,6 +206,24 @@ delivery: Final = Table(
     _whole("at"),
     _text("status"),
     _text("child_id"),
+    Column("value", LargeBinary),
+    Column("value_ref", Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+"""`value` (or a claim check in `value_ref`) is what a signal or a token brought. The address of a signal is its id."""
+_SIGNAL: Final = text("kind = 'signal'")
+_ID: Final = (delivery.c.kind, delivery.c.run_id, delivery.c.address)  # the kind, so that SQLite chooses it
+Index("delivery_signal", *_ID, sqlite_where=_SIGNAL, postgresql_where=_SIGNAL)
+
+token: Final = Table(
+    "token",
+    metadata,
+    Column("token", Text, primary_key=True),
+    _text("run_id"),
+    _whole("generation"),
+    _text("address"),
+    _time("expires_at"),
+    _time("completed_at"),
     sqlite_with_rowid=False,
 )
 

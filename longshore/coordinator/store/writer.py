@@ -26,6 +26,8 @@ _FINISHED: Final = {"session": "''", "due_at": "0", "check_at": "0"}
 _HISTORY: Final = names("run_id seq from_status to_status reason actor attempt epoch worker_id at valid batch_no")
 _CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
 _DELIVERY: Final = names("run_id generation seq kind address at status child_id")
+_TOLD: Final = (*_DELIVERY, "value", "value_ref")
+_TOKEN: Final = names("token run_id generation address expires_at completed_at")
 _WORKER: Final = names("session worker_id pool slots status taken offers host pid python since")
 _CURSOR: Final = names("id kind run_id reason before after")
 _DEAD: Final = names("at source reason size headers traceback run_ids body")
@@ -127,6 +129,17 @@ class Writer:
         self._returned_done = ManyKeys("DELETE FROM returned_reply WHERE run_id IN ({keys})", mark)
         self._dead = insert("dead_letter", _DEAD, mark)
         self._unsent = insert("unsent", ("batch_no", "run_ids"), mark)
+        self._prepare_waits(mark)
+
+    def _prepare_waits(self, mark: str) -> None:
+        self._told = insert("delivery", _TOLD, mark)
+        anew = ("run_id", mark, mark, *_TOLD[3:])
+        self._kept_signals = Each(
+            f"INSERT INTO delivery ({', '.join(_TOLD)}) SELECT {', '.join(anew)} FROM delivery "
+            f"WHERE run_id = {mark} AND generation = {mark} AND seq = {mark}"
+        )
+        self._tokens = insert("token", _TOKEN, mark, "DO NOTHING")
+        self._tokens_completed = update("token", ("token", "completed_at"), mark)
 
     # ------------------------------------------------------------------------------------------------------ the term
 
@@ -210,6 +223,8 @@ class Writer:
             self._write_history(steps, changes.history, batch_no, at)
         if changes.calls or changes.closed or changes.deliveries:
             self._write_journals(steps, changes, at)
+        if changes.tokens or changes.tokens_completed or changes.kept_signals:
+            self._write_waits(steps, changes, at)
         if changes.inputs or changes.forgotten:
             steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
             steps += [(statement, changes.forgotten) for statement in self._forgotten]
@@ -277,8 +292,21 @@ class Writer:
         calls = [(*call[:8], at[call.due_at], call.place, 0) for call in changes.calls]
         steps.append((self._calls, calls))
         steps.append((self._closed, changes.closed))
-        deliveries = [(*row[:5], at[row.at], row.status, row.child_id) for row in changes.deliveries]
-        steps.append((self._deliveries, deliveries))
+        own = [row for row in changes.deliveries if row.value is None]
+        steps.append((self._deliveries, [rows.delivery_values(row, at) for row in own]))
+        if len(own) < len(changes.deliveries):
+            told = [row for row in changes.deliveries if row.value is not None]
+            steps.append((self._told, [rows.delivery_values(row, at) + rows.told_values(row) for row in told]))
+
+    def _write_waits(self, steps: list[Step], changes: Changes, at: Micros) -> None:
+        tokens = [
+            (row.token, row.run_id, row.generation, row.address, at[row.expires_at], at[row.completed_at])
+            for row in changes.tokens
+        ]
+        steps.append((self._tokens, tokens))
+        steps.append((self._tokens_completed, [(token, at[when]) for token, when in changes.tokens_completed]))
+        kept = [(one.to_generation, one.to_seq, *one[:3]) for one in changes.kept_signals]
+        steps.append((self._kept_signals, kept))
 
     def _write_keys(self, steps: list[Step], changes: Changes, at: Micros) -> None:
         keys = _newest((key, run_id, at[expires]) for key, run_id, expires in changes.idempotency)

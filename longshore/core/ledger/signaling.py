@@ -16,12 +16,14 @@ from longshore.core.ledger import delivering
 from longshore.core.ledger.recording import ended, reply
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer, CompleteToken, Delivery, Signal, Wait
+from longshore.core.message import Answer, CompleteToken, Delivery, Signal, Value, Wait
 from longshore.core.run import Flow, Run, Status
 
 MAX_NAME: Final = 200
 MAX_ID: Final = 64
 MAX_ERROR: Final = 10_000
+MAX_INLINE: Final = 256 * 1024
+"""Bytes of a value that is no claim check: it travels with others in one message."""
 FAILED: Final = "FAILED"
 
 Refusal = tuple[str, str]
@@ -66,7 +68,13 @@ def _signal_problem(message: Signal) -> Refusal | None:
         return "name", f"a signal's name has 1 to {MAX_NAME} characters, not {len(message.name)}"
     if len(message.signal_id) > MAX_ID:
         return "signal_id", f"a signal's id has at most {MAX_ID} characters, not {len(message.signal_id)}"
-    return check_value(message.value)
+    return _value_problem(message.value)
+
+
+def _value_problem(value: Value) -> Refusal | None:
+    if isinstance(value, bytes) and len(value) > MAX_INLINE:
+        return "value", f"the value has {len(value)} bytes: over {MAX_INLINE} it must lie in the payload store"
+    return check_value(value)
 
 
 def _gone(round_: Round, run_id: RunId) -> Refusal:
@@ -117,7 +125,7 @@ def _token_problem(round_: Round, message: CompleteToken, row: TokenRow | None) 
         return "expired_token", f"the token {row.token} of run {row.run_id} expired at {at}"
     if message.error is not None and len(message.error) > MAX_ERROR:
         return "error", f"the text of an error has at most {MAX_ERROR} characters, not {len(message.error)}"
-    return check_value(message.value)
+    return _value_problem(message.value)
 
 
 def _deliver(state: State, round_: Round, message: CompleteToken, row: TokenRow) -> str:

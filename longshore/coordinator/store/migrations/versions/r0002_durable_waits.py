@@ -1,5 +1,5 @@
 """What durable waits keep: until when a workflow that is put away rests while facts for it come; which children
-go on when their parent ends."""
+go on when their parent ends; what signals and tokens bring."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,8 +11,28 @@ down_revision = "0001"
 def upgrade() -> None:
     op.add_column("run", sa.Column("rest_until", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("spared", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("delivery", sa.Column("value", sa.LargeBinary()))
+    op.add_column("delivery", sa.Column("value_ref", sa.Text(), nullable=False, server_default=""))
+    _index("delivery_signal", "delivery", ["kind", "run_id", "address"], "kind = 'signal'")
+    _index("call_wait", "call", ["closed", "run_id"], "kind IN ('signal', 'token') AND closed = 0")
+    op.create_table(
+        "token",
+        sa.Column("token", sa.Text(), primary_key=True, autoincrement=False, nullable=False),
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("run_id", "address")],
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("generation", "expires_at", "completed_at")],
+        sqlite_with_rowid=False,
+    )
+
+
+def _index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def downgrade() -> None:
+    op.drop_table("token")
+    op.drop_index("call_wait", "call")
+    op.drop_index("delivery_signal", "delivery")
+    op.drop_column("delivery", "value_ref")
+    op.drop_column("delivery", "value")
     op.drop_column("run", "spared")
     op.drop_column("run", "rest_until")
