@@ -11,9 +11,9 @@ from typing import Any
 from longshore.engine.guards import refusal
 
 
-def _refused(name: str, act: str) -> Any:
+def _refused(name: str, act: str, also: str = "") -> Any:
     def refuse(*_args: Any, **_options: Any) -> Any:
-        raise refusal(act, f"loop.{name}")
+        raise refusal(act, f"{also}loop.{name}")
 
     refuse.__name__ = name
     return refuse
@@ -31,7 +31,7 @@ _THREADS, _NETWORK, _PROCESS, _SIGNALS, _LIFE = (
 class ClosedLoop(asyncio.AbstractEventLoop):
     """Refuses with ForbiddenInWorkflow, naming the alternative."""
 
-    run_in_executor: Any = _refused("run_in_executor", _THREADS)
+    run_in_executor: Any = _refused("run_in_executor", _THREADS, "asyncio.to_thread, ")
     set_default_executor: Any = _refused("set_default_executor", _THREADS)
     shutdown_default_executor: Any = _refused("shutdown_default_executor", _THREADS)
     call_soon_threadsafe: Any = _refused("call_soon_threadsafe", _THREADS)

@@ -44,6 +44,7 @@ _ACTS: Final = {
         "subprocess.Popen os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn os.startfile pty.spawn"
     ),
     "start a thread": "_thread.start_new_thread _thread.start_joinable_thread",
+    "wait for a person at a terminal": "builtins.input",
     "block in time.sleep instead of `await asyncio.sleep(...)`": "time.sleep",
 }
 _FORBIDDEN: Final = {event: act for act, events in _ACTS.items() for event in events.split()}

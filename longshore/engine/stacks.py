@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -18,7 +20,9 @@ _OURS: Final = Path(__file__).parent
 _INSIDE: Final = tuple(
     f"{folder}{os.sep}" for folder in (os.path.dirname(asyncio.__file__), _OURS, _OURS.parent / "routines")
 )
+_HOST: Final = (*_INSIDE, f"{_OURS.parent / 'worker'}{os.sep}", threading.__file__)
 _DEPTH: Final = 100
+_SHOWN: Final = 20
 
 
 def caller() -> str:
@@ -27,6 +31,16 @@ def caller() -> str:
     while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame = frame.f_back
     return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def of_thread(ident: int) -> str:
+    """Where a thread that runs a workflow stands at this moment, from the workflow's own code on."""
+    frame = sys._current_frames().get(ident)
+    if frame is None:
+        return ""
+    lines = traceback.extract_stack(frame)
+    first = next((at for at, line in enumerate(lines) if not line.filename.startswith(_HOST)), 0)
+    return "".join(traceback.format_list(lines[first:][-_SHOWN:]))
 
 
 def describe(live: Iterable[WorkflowTask], waiting: Iterable[Address]) -> str:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from longshore.core.errors import Nondeterminism, PayloadUnavailable
 from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended
+from longshore.engine import stacks
 from longshore.engine.generations import Continued
 from longshore.engine.workflow import Completed, Nondeterministic, Raised
 from longshore.routines.catalog import Catalog
@@ -89,8 +88,7 @@ class WorkflowHost:
         if pumping is None or self._warned is pumping[1] or time.monotonic() - pumping[0] < LONG_PUMP:
             return
         self._warned = pumping[1]
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else ""
+        stack = stacks.of_thread(self._thread.ident or 0)
         log.warning(
             "workflow %s (run %s) has computed for over %g s, holding up all workflows here; move that to a task\n%s",
             pumping[1].routine.id,
@@ -238,6 +236,7 @@ class WorkflowHost:
         try:
             while flow.step():
                 moved = True
+                self._pumping = (time.monotonic(), attempt)  # a long replay is many short pumps
         finally:
             self._pumping = self._warned = None
         if moved:

@@ -206,6 +206,21 @@ async def hasty() -> float:
     return time.time()
 
 
+@define.workflow(name="toils", version="1.0.0")
+async def toils(seconds: float) -> str:
+    await double(1)
+
+    def compute(depth: int) -> None:
+        if depth:
+            return compute(depth - 1)
+        over = time.perf_counter() + seconds  # longshore: deterministic (it decides nothing)
+        while time.perf_counter() < over:  # longshore: deterministic
+            pass
+
+    compute(9)
+    return "done"
+
+
 @define.workflow(name="hopeless", version="1.0.0")
 async def hopeless() -> None:
     await asyncio.Event().wait()

@@ -27,7 +27,20 @@ from longshore.core.message import (
 )
 from longshore.serialization.arguments import decode_arguments
 from tests.worker.conftest import SiteMaker
-from tests.worker.routines import careful, chain, double, hasty, heavy, hopeless, length, plain, sleepy, total, watchful
+from tests.worker.routines import (
+    careful,
+    chain,
+    double,
+    hasty,
+    heavy,
+    hopeless,
+    length,
+    plain,
+    sleepy,
+    toils,
+    total,
+    watchful,
+)
 from tests.worker.scripted import ScriptedCoordinator, deliver, outcome, page, value_of
 
 
@@ -293,6 +306,23 @@ async def test_a_worker_says_at_its_start_which_lines_of_a_workflow_would_not_do
     caplog.clear()
     async with sites(routines=[hasty, double], advises=False):
         assert not caplog.records
+
+
+async def test_a_pump_over_a_second_is_reported_once_with_the_line_it_stands_at(
+    sites: SiteMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sites(routines=[toils, double]) as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(toils, 1.7))
+        (first,) = (await answered(coordinator, 0)).calls
+        coordinator.direct(deliver("r1", outcome(1, first.address, 2)))
+        assert value_of(await coordinator.finished()) == "done"
+    (record,) = [record for record in caplog.records if record.name == "longshore.worker"]
+    text = record.getMessage()
+    assert "workflow toils@1.0.0 (run r1) has computed for over 1 s, holding up all workflows here" in text
+    assert "move that to a task" in text
+    assert "in toils" in text and "in compute" in text and "while time.perf_counter() < over" in text
+    assert "engine/loop.py" not in text
 
 
 async def test_a_drain_puts_workflows_away_without_any_effect_of_their_cleanup(sites: SiteMaker) -> None:
