@@ -21,6 +21,7 @@ from longshore.client.crowd import FOR_EVER
 from longshore.client.fields import Fields, row, rows
 from longshore.client.link import Link, Unanswered
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
+from longshore.client.outside import Completion
 from longshore.client.places import broker_in_force, cargo_of
 from longshore.client.run import Run
 from longshore.client.tracing import Tracing
@@ -296,6 +297,24 @@ class Client:
     ) -> list[Fields]:
         """The newest runs, as plain fields, the newest first."""
         return rows(await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit))
+
+    async def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
+        """See Run.resume."""
+        await self.handle(run_id).resume(reason)
+
+    async def signal(self, run_id: str | UUID, name: str, value: Any = None) -> None:
+        """See Run.signal."""
+        await self.handle(run_id).signal(name, value)
+
+    async def complete_token(
+        self, token: str, value: Any = None, *, error: str | BaseException | None = None
+    ) -> Completion:
+        """Give the workflow that made this token what it waits for: a value, or an `error` that it gets as TokenFailed.
+
+        The first completion counts; another is a no-op, whose Completion is false and says why, as is one after the end
+        of the run. Raises Rejected (`unknown_token`, `expired_token`).
+        """
+        return await self._opened().talk.complete_token(token, value, error)
 
     async def workers(self) -> list[Fields]:
         """The workers, as plain fields."""

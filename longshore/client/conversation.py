@@ -10,11 +10,12 @@ from typing import Any, Final
 from longshore.client.crowd import FOR_EVER
 from longshore.client.link import Link, Unanswered, Waiter
 from longshore.client.outcome import COMPLETED, error_of
-from longshore.client.pending import Errand
+from longshore.client.outside import Completion, completion_of, signal_of
+from longshore.client.pending import Errand, Question
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import Ask, Cancel, Reply, RunChanged, Trigger
+from longshore.core.message import Ask, Cancel, Reply, Resume, RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 
 ASK_TIMEOUT: Final = 10.0
@@ -114,7 +115,26 @@ class Conversation:
         order = Cancel(run_id, reason, self._number(), self._link.client_id)
         return await self._answer(order, run_id, timeout)
 
-    async def _answer(self, question: Ask | Cancel, run_id: str, timeout: float) -> Any:
+    async def resume(self, run_id: RunId, by: str, reason: str, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Order that a BLOCKED run goes on. Raises as `ask`."""
+        order = Resume(run_id, by, reason, self._number(), self._link.client_id)
+        return await self._answer(order, run_id, timeout)
+
+    async def signal(self, run_id: RunId, name: str, value: Any, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Tell a workflow something by name. Raises as `ask`, EncodingError, PayloadUnavailable."""
+        order = await signal_of(self._cargo, run_id, name, value, self._link.client_id)
+        order.ask_id = self._number()
+        return await self._answer(order, run_id, timeout)
+
+    async def complete_token(
+        self, token: str, value: Any, error: str | BaseException | None, *, timeout: float = ASK_TIMEOUT
+    ) -> Completion:
+        """Complete a token. Raises as `signal`."""
+        order = await completion_of(self._cargo, token, value, error, self._link.client_id)
+        order.ask_id = self._number()
+        return Completion(**await self._answer(order, "", timeout))
+
+    async def _answer(self, question: Question, run_id: str, timeout: float) -> Any:
         errand = self._link.question(question, timeout)
         try:
             answer = await errand.waiter

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing, Sent
 from longshore.client.crowd import Crowd
-from longshore.client.pending import Book, Errand
+from longshore.client.pending import Book, Errand, Question
 from longshore.core.envelope import Names
 from longshore.core.errors import BrokerUnavailableError, DecodeError, EncodingError, LongshoreError, UnavailableError
 from longshore.core.ids import ClientId, RunId
-from longshore.core.message import MAX_BODY, MAX_ITEMS, Ask, Cancel, Message, Trigger
+from longshore.core.message import MAX_BODY, MAX_ITEMS, Ask, Message, Trigger
 from longshore.serialization.envelope import pack, unpack_replies
 
 _log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Link:
         self._post(errand)
         return errand
 
-    def question(self, message: Ask | Cancel, timeout: float) -> Errand[Waiter]:
+    def question(self, message: Question, timeout: float) -> Errand[Waiter]:
         """Send a question. Its waiter gets the Answer, or Unanswered after `timeout` seconds."""
         self._check()
         waiter = self._loop.create_future()

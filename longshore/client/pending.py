@@ -11,10 +11,26 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from longshore.core.ids import RunId
-from longshore.core.message import Accepted, Answer, Ask, Cancel, Command, Rejected, Reply, RunChanged, Trigger
+from longshore.core.message import (
+    Accepted,
+    Answer,
+    Ask,
+    Cancel,
+    Command,
+    CompleteToken,
+    Rejected,
+    Reply,
+    Resume,
+    RunChanged,
+    Signal,
+    Trigger,
+)
 from longshore.core.run import FINAL
 
 W = TypeVar("W")
+
+Question = Ask | Cancel | Resume | Signal | CompleteToken
+"""What is answered with an Answer of the same `ask_id`."""
 
 REASK_AFTER: Final = 10.0
 """Seconds after which an outcome that is still waited for is asked for again."""
@@ -101,8 +117,8 @@ class Book(Generic[W]):
         self._line_up(errand, timeout)
         return errand
 
-    def question(self, message: Ask | Cancel, waiter: W, now: float, timeout: float) -> Errand[W]:
-        """A question (or a cancel) whose waiter gets the Answer with the same `ask_id`."""
+    def question(self, message: Question, waiter: W, now: float, timeout: float) -> Errand[W]:
+        """A question (or an order) whose waiter gets the Answer with the same `ask_id`."""
         errand: Errand[W] = Errand(message, waiter, now + timeout)
         self._questions[message.ask_id] = errand
         self._line_up(errand, timeout)

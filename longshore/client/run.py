@@ -13,10 +13,13 @@ import msgspec
 
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
+from longshore.client.journals import journal_of
 from longshore.client.orders import seconds
+from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
 from longshore.core.message import RunChanged
+from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
 from longshore.routines.options import Duration
 
@@ -104,6 +107,22 @@ class Run(Generic[R_co]):
         except Rejected as refused:
             if refused.rule != "already_final" or await self.status() != Status.CANCELED:
                 raise
+
+    async def resume(self, reason: str = "") -> None:
+        """Let it go on, now that what BLOCKED it is repaired; its crashes and losses are forgotten, its history says
+        who resumed it. Raises Rejected (`not_blocked`, `unknown_run`) for any other run."""
+        await self._conversation.resume(self.id, person(), reason)
+
+    async def journal(self) -> Recorded:
+        """What a workflow's present generation asked for and was told, as recorded (for `replay-check`). Raises
+        Rejected (`no_workflow`, `unknown_run`)."""
+        return await journal_of(self._conversation, self.id)
+
+    async def signal(self, name: str, value: Any = None) -> None:
+        """Tell a workflow something: `await context.wait_for_signal(name)` gives the value there, now or whenever it
+        comes to wait. Each signal is taken once, in their order. Raises Rejected (`already_final`, `not_a_workflow`,
+        `unknown_run`)."""
+        await self._conversation.signal(self.id, name, value)
 
     async def watch(self) -> AsyncIterator[Change]:
         """Its changes from the first on, as they come, until it has ended.

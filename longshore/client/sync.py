@@ -18,6 +18,7 @@ from longshore.client.client import ACCEPT_TIMEOUT, CONNECT_TIMEOUT, Client, Sec
 from longshore.client.conversation import ASK_TIMEOUT
 from longshore.client.fields import Fields
 from longshore.client.orders import RunOptions
+from longshore.client.outside import Completion
 from longshore.client.run import Change, Run
 from longshore.client.waiting import Why
 from longshore.core.errors import UsageError
@@ -118,6 +119,14 @@ class SyncRun(Generic[R_co]):
     def cancel(self, reason: str = "") -> None:
         """See Run.cancel."""
         self._thread.call(self._run.cancel(reason))
+
+    def resume(self, reason: str = "") -> None:
+        """See Run.resume."""
+        self._thread.call(self._run.resume(reason))
+
+    def signal(self, name: str, value: Any = None) -> None:
+        """See Run.signal."""
+        self._thread.call(self._run.signal(name, value))
 
     def watch(self) -> Iterator[Change]:
         """See Run.watch."""
@@ -267,6 +276,20 @@ class SyncClient:
     ) -> list[Fields]:
         """See Client.runs."""
         return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, limit=limit))
+
+    def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
+        """See Client.resume."""
+        self._opened().call(self._client.resume(run_id, reason=reason))
+
+    def signal(self, run_id: str | UUID, name: str, value: Any = None) -> None:
+        """See Run.signal."""
+        self._opened().call(self._client.signal(run_id, name, value))
+
+    def complete_token(
+        self, token: str, value: Any = None, *, error: str | BaseException | None = None
+    ) -> Completion:
+        """See Client.complete_token."""
+        return self._opened().call(self._client.complete_token(token, value, error=error))
 
     def workers(self) -> list[Fields]:
         """See Client.workers."""

@@ -146,3 +146,25 @@ class Wait(msgspec.Struct, omit_defaults=True, gc=False):
     asked_seq: int = 0
     place: str = ""
     due_at: datetime | None = None
+
+
+class Recorded(msgspec.Struct, omit_defaults=True):
+    """A workflow's journal as it is recorded, or a page of it: whose it is, and the calls and facts of its present
+    generation. `more`: the next page is behind delivery `after` and call address `address`. The input stands in the
+    first page only."""
+
+    run_id: RunId
+    routine: str
+    version: str
+    status: str
+    attempt: int
+    generation: int
+    started_at: datetime | None = None  # the stamp of its seq 0; None: it has not begun
+    last_seq: int = 0
+    processed_seq: int = -1
+    input: Value | None = None
+    calls: list[CallRow] = []
+    deliveries: list[Delivery] = []
+    more: bool = False
+    after: int = 0
+    address: str = ""
