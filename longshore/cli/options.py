@@ -43,6 +43,17 @@ def metadata(text: str | None) -> dict[str, Any]:
     return _json("--metadata", text, dict, '{"ticket": 17}') if text else {}
 
 
+def a_value(option: str, text: str | None) -> Any:
+    """The value of an option that takes any JSON; None without it. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        example = f"{option} true` or `{option} '\"yes\"'"
+        raise UsageError(f"{option} is not JSON ({error})\nwrite for example `{example}`") from None
+
+
 def checked_durations(given: dict[str, Any]) -> None:
     """See that every duration among the options can be read, before anything is sent. Raises UsageError naming it."""
     for name in ("delay", "ttl", "timeout", "deadline", "wait_timeout"):

@@ -5,7 +5,8 @@ It knows the bus and the messages, never the ledger's rules: what is accepted, r
 
 from longshore.client.client import Client
 from longshore.client.fields import Fields
+from longshore.client.outside import Completion
 from longshore.client.run import Change, Run
 from longshore.client.sync import SyncClient, SyncRun
 
-__all__ = ["Change", "Client", "Fields", "Run", "SyncClient", "SyncRun"]
+__all__ = ["Change", "Client", "Completion", "Fields", "Run", "SyncClient", "SyncRun"]

@@ -285,9 +285,7 @@ class SyncClient:
         """See Run.signal."""
         self._opened().call(self._client.signal(run_id, name, value))
 
-    def complete_token(
-        self, token: str, value: Any = None, *, error: str | BaseException | None = None
-    ) -> Completion:
+    def complete_token(self, token: str, value: Any = None, *, error: str | BaseException | None = None) -> Completion:
         """See Client.complete_token."""
         return self._opened().call(self._client.complete_token(token, value, error=error))
 

@@ -118,7 +118,7 @@ class Sender:
             yield Letter(Outgoing(self._names.replies, key, body, headers), reply_to=key, outcomes=outcomes)
 
     def _plain(self, key: str, reply: Reply, body: bytes) -> Letter:
-        correlation = reply.correlation_id if isinstance(reply, Accepted | Rejected | RunChanged) else ""
+        correlation = reply.correlation_id if isinstance(reply, Accepted | Rejected | RunChanged) else reply.ask_id
         outgoing = Outgoing(self._names.replies, key, body, {}, content_type=envelope.JSON, correlation_id=correlation)
         final = type(reply) is RunChanged and reply.status in _FINAL
         return Letter(outgoing, reply_to=key, outcomes=[reply.run_id] if final else [])  # type: ignore[union-attr]

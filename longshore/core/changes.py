@@ -175,6 +175,7 @@ class TokenRow(msgspec.Struct, gc=False):
     address: Address
     expires_at: datetime | None = None
     completed_at: datetime | None = None
+    completed_by: str = ""  # the order that did it: sent again it is told the same
 
 
 class KeptSignal(NamedTuple):
@@ -317,7 +318,7 @@ class Changes(msgspec.Struct, gc=False):
     kept_signals: list[KeptSignal] = msgspec.field(default_factory=list)
     tokens: list[TokenRow] = msgspec.field(default_factory=list)
     """New ones; idempotent by token."""
-    tokens_completed: list[tuple[str, datetime]] = msgspec.field(default_factory=list)
+    tokens_completed: list[tuple[str, datetime, str]] = msgspec.field(default_factory=list)
     cache: list[tuple[str, RunId, datetime | None]] = msgspec.field(default_factory=list)
     idempotency: list[tuple[str, RunId, datetime]] = msgspec.field(default_factory=list)
     freed_keys: list[RunId] = msgspec.field(default_factory=list)

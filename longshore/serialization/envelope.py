@@ -21,11 +21,13 @@ from longshore.core.message import (
     MAX_ITEMS,
     Cancel,
     Command,
+    CompleteToken,
     Directive,
     Message,
     Options,
     Reply,
     ReportItem,
+    Signal,
     Trigger,
 )
 from longshore.serialization.wire import JSON_TEXT
@@ -171,7 +173,20 @@ class _ForeignCancel(msgspec.Struct, tag_field="type", tag="cancel", forbid_unkn
     reason: str = ""
 
 
-_ForeignCommand = _ForeignTrigger | _ForeignCancel
+class _ForeignSignal(msgspec.Struct, tag_field="type", tag="signal", forbid_unknown_fields=True):
+    run_id: str
+    name: str
+    value: msgspec.Raw = msgspec.Raw(b"")
+    signal_id: str = ""
+
+
+class _ForeignCompletion(msgspec.Struct, tag_field="type", tag="complete_token", forbid_unknown_fields=True):
+    token: str
+    value: msgspec.Raw = msgspec.Raw(b"")
+    error: str | None = None
+
+
+_ForeignCommand = _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion
 
 
 @cache
@@ -203,9 +218,18 @@ def _hint(error: str) -> str:
     return f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(known)}"
 
 
+def _json_value(raw: msgspec.Raw) -> bytes:
+    text = bytes(raw)
+    return b"%c%b" % (JSON_TEXT, text) if text else b""
+
+
 def _own(command: _ForeignCommand) -> Command:
     if isinstance(command, _ForeignCancel):
         return Cancel(run_id=RunId(command.run_id), reason=command.reason)
+    if isinstance(command, _ForeignSignal):
+        return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)
+    if isinstance(command, _ForeignCompletion):
+        return CompleteToken(command.token, _json_value(command.value), command.error, plain=True)
     args, kwargs = bytes(command.args), bytes(command.kwargs)
     if not args.startswith(b"["):
         raise DecodeError(f"trigger of {command.routine!r}: `args` must be a JSON array")

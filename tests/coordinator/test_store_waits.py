@@ -66,9 +66,9 @@ def test_a_token_is_found_with_its_run_and_when_it_was_completed(book: Book) -> 
     run = a_run(Status.SUSPENDED, flow=Flow())
     rows = [TokenRow("t1", run.id, 0, Address("0:0"), NOW + DAY), TokenRow("t2", run.id, 3, Address("0:1"))]
     book.commit(inserting(run), Changes(tokens=rows))
-    book.commit(Changes(tokens=rows[:1], tokens_completed=[("t2", NOW)]))
+    book.commit(Changes(tokens=rows[:1], tokens_completed=[("t2", NOW, "me/1")]))
     facts = book.store.reader.read(Needs(tokens={"t1", "t2", "t3"}), NOW)
-    rows[1].completed_at = NOW
+    rows[1].completed_at, rows[1].completed_by = NOW, "me/1"
     assert facts.tokens == {"t1": rows[0], "t2": rows[1]}
     assert facts.runs.keys() == {run.id}
 

@@ -31,7 +31,8 @@ def waiting(*, until: timedelta | None = None, upto: int | None = 0) -> Stage:
 def complete(world: World, token: str = TOKEN, **more: Any) -> Answer:
     """A client's completion, and what it is answered."""
     more.setdefault("value", b"yes")
-    world.command(CompleteToken(token, ask_id="ask", reply_to="client", **more))
+    more.setdefault("ask_id", world.run_id())
+    world.command(CompleteToken(token, reply_to="client", **more))
     _, answer = world.replies[-1]
     assert isinstance(answer, Answer)
     return answer
@@ -61,11 +62,19 @@ def test_a_token_is_completed_once_and_again_is_a_no_op_that_says_so() -> None:
     assert told(scene) == [("token", "COMPLETED", b"yes")]
 
 
+def test_the_same_order_sent_again_is_told_the_same_and_nothing_is_done() -> None:
+    scene = waiting()
+    first, again = (complete(scene.world, ask_id="7").data for _ in range(2))
+    assert first == again
+    assert first["completed"] is True
+    assert len(told(scene)) == 1
+
+
 def test_two_completions_in_one_batch_are_one() -> None:
     scene = waiting()
     world = scene.world
-    order = CompleteToken(TOKEN, b"x", ask_id="a", reply_to="client")
-    world.take(Inbound(messages=[order, order]))
+    orders = [CompleteToken(TOKEN, b"x", ask_id=number, reply_to="client") for number in "12"]
+    world.take(Inbound(messages=orders))
     assert [answer.data["completed"] for _, answer in world.replies[-2:]] == [True, False]  # type: ignore[union-attr]
     assert len(told(scene)) == 1
 

@@ -248,9 +248,9 @@ class Book:
         self._log([one for one in changes.deliveries if (one.run_id, one.generation) in anew])
         for token in changes.tokens:
             self.tokens.setdefault(token.token, copy.copy(token))
-        for name, at in changes.tokens_completed:
+        for name, at, by in changes.tokens_completed:
             assert self.tokens[name].completed_at is None, "a token is completed once"
-            self.tokens[name].completed_at = at
+            self.tokens[name].completed_at, self.tokens[name].completed_by = at, by
         self.closed.update(changes.closed)
         for run_id, last in changes.forgotten:
             for kept in (self.calls, self.deliveries):

@@ -99,7 +99,8 @@ class Reader:
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
         self._tokens = ManyKeys(
-            "SELECT token, run_id, generation, address, expires_at, completed_at FROM token WHERE token IN ({keys})",
+            "SELECT token, run_id, generation, address, expires_at, completed_at, completed_by FROM token "
+            "WHERE token IN ({keys})",
             mark,
         )
         self._signals = ManyKeys(
@@ -328,8 +329,8 @@ def _call(row: Any) -> CallRow:
 
 
 def _token(row: Any) -> TokenRow:
-    token, run_id, generation, address, expires_at, completed_at = row
-    return TokenRow(token, RunId(run_id), generation, Address(address), moment(expires_at), moment(completed_at))
+    token, run_id, generation, address, expires_at, completed_at, by = row
+    return TokenRow(token, RunId(run_id), generation, Address(address), moment(expires_at), moment(completed_at), by)
 
 
 def _worker(row: Any) -> WorkerRow:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
-from longshore.core.changes import NewDelivery, NewRun, Outcome
+from longshore.core.changes import NewDelivery, NewRun, Outcome, TokenRow
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Value
 from longshore.core.run import Flow, Run, Status
@@ -304,3 +304,9 @@ def told_values(row: NewDelivery) -> tuple[Any, ...]:
     if isinstance(value, ClaimCheck):
         return None, ref_of(value)
     return None if value is None else bytearray(value), ""
+
+
+def token_values(row: TokenRow, at: Micros) -> tuple[Any, ...]:
+    """A token's row, in the order of its table."""
+    times = at[row.expires_at], at[row.completed_at]
+    return row.token, row.run_id, row.generation, row.address, *times, row.completed_by

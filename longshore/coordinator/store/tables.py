@@ -224,6 +224,7 @@ token: Final = Table(
     _text("address"),
     _time("expires_at"),
     _time("completed_at"),
+    _text("completed_by"),
     sqlite_with_rowid=False,
 )
 

@@ -27,7 +27,7 @@ _HISTORY: Final = names("run_id seq from_status to_status reason actor attempt e
 _CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
 _DELIVERY: Final = names("run_id generation seq kind address at status child_id")
 _TOLD: Final = (*_DELIVERY, "value", "value_ref")
-_TOKEN: Final = names("token run_id generation address expires_at completed_at")
+_TOKEN: Final = names("token run_id generation address expires_at completed_at completed_by")
 _WORKER: Final = names("session worker_id pool slots status taken offers host pid python since")
 _CURSOR: Final = names("id kind run_id reason before after")
 _DEAD: Final = names("at source reason size headers traceback run_ids body")
@@ -139,7 +139,7 @@ class Writer:
             f"WHERE run_id = {mark} AND generation = {mark} AND seq = {mark}"
         )
         self._tokens = insert("token", _TOKEN, mark, "DO NOTHING")
-        self._tokens_completed = update("token", ("token", "completed_at"), mark)
+        self._tokens_completed = update("token", ("token", "completed_at", "completed_by"), mark)
 
     # ------------------------------------------------------------------------------------------------------ the term
 
@@ -299,12 +299,9 @@ class Writer:
             steps.append((self._told, [rows.delivery_values(row, at) + rows.told_values(row) for row in told]))
 
     def _write_waits(self, steps: list[Step], changes: Changes, at: Micros) -> None:
-        tokens = [
-            (row.token, row.run_id, row.generation, row.address, at[row.expires_at], at[row.completed_at])
-            for row in changes.tokens
-        ]
+        tokens = [rows.token_values(row, at) for row in changes.tokens]
         steps.append((self._tokens, tokens))
-        steps.append((self._tokens_completed, [(token, at[when]) for token, when in changes.tokens_completed]))
+        steps.append((self._tokens_completed, [(token, at[when], by) for token, when, by in changes.tokens_completed]))
         kept = [(one.to_generation, one.to_seq, *one[:3]) for one in changes.kept_signals]
         steps.append((self._kept_signals, kept))
 

@@ -130,6 +130,9 @@ def _token_problem(round_: Round, message: CompleteToken, row: TokenRow | None) 
 
 def _deliver(state: State, round_: Round, message: CompleteToken, row: TokenRow) -> str:
     """Deliver the completion, or say why there is nobody to tell."""
+    by = f"{message.reply_to}/{message.ask_id}" if message.ask_id else ""
+    if row.completed_at is not None and by and row.completed_by == by:
+        return ""  # its answer was lost on the way
     if row.completed_at is not None:
         return f"the token was completed already, at {row.completed_at.isoformat(timespec='seconds')}"
     run = delivering.live(state, round_, row.run_id)
@@ -139,8 +142,8 @@ def _deliver(state: State, round_: Round, message: CompleteToken, row: TokenRow)
     flow = run.flow
     if flow.generation != row.generation:
         return f"run {row.run_id} has begun anew since the token was made"
-    row.completed_at = round_.now
-    round_.changes.tokens_completed.append((row.token, round_.now))
+    row.completed_at, row.completed_by = round_.now, by
+    round_.changes.tokens_completed.append((row.token, round_.now, by))
     flow.timers.pop(row.address, None)
     round_.changes.closed.append((run.id, flow.generation, row.address))
     failed = message.error is not None

@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.create_table(
         "token",
         sa.Column("token", sa.Text(), primary_key=True, autoincrement=False, nullable=False),
-        *[sa.Column(name, sa.Text(), nullable=False) for name in ("run_id", "address")],
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("run_id", "address", "completed_by")],
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("generation", "expires_at", "completed_at")],
         sqlite_with_rowid=False,
     )
