@@ -37,8 +37,8 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "") -> Iterator[Fleet]:
-    """Start coordinator and worker, wait for both, stop them at the end."""
+def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "", **given: str) -> Iterator[Fleet]:
+    """Start coordinator and worker, wait for both, stop them at the end. `given` is added to their environment."""
     with tempfile.TemporaryDirectory(prefix="longshore-bench-") as name:
         folder = Path(name)
         broker_url = node.vhost()
@@ -50,6 +50,7 @@ def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "") -> Itera
             "LONGSHORE_HTTP_ADDRESS": "127.0.0.1:0",
             "PYTHONPATH": str(ROOT),
         }
+        environment |= given
         if otlp:
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp
         command = [sys.executable, "-m", "longshore.cli"]

@@ -39,3 +39,16 @@ async def gather(count: int) -> int:
     """All at once; gives how many came back right."""
     results = await asyncio.gather(*(noop(number, "") for number in range(count)))
     return sum(result == number for number, result in enumerate(results))
+
+
+@define.workflow(name="bench.sleeps", version="1.0.0")
+async def sleeps(number: int) -> int:
+    """Waits for a month."""
+    await asyncio.sleep(30 * 86_400)
+    return number
+
+
+@define.workflow(name="bench.waits_for_nobody", version="1.0.0")
+async def waits_for_nobody(number: int) -> int:
+    """Waits for a routine in a pool that nobody is in."""
+    return await noop(number, "").using(pool="nobody")
