@@ -70,6 +70,7 @@ _LOOK: Final = {
     "unknown_run": "`longshore runs list` shows the newest ones; LONGSHORE_NAMESPACE and the folder decide whose",
     "unknown_letter": "`longshore dead list` shows those that are there",
     "busy": "the same again in a moment",
+    "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
 }
 """What to do next, by the rule that refused."""
 _SAID_WRONG: Final = frozenset(

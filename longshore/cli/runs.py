@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
-from longshore.cli.options import LONGEST_LIST, AsJson, RunId
+from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
+from longshore.cli.replay import replay_check
 from longshore.cli.screen import seconds
 from longshore.cli.tree import show_tree
 from longshore.cli.waiting import watch_to_the_end
@@ -17,7 +18,8 @@ from longshore.cli.waiting import watch_to_the_end
 if TYPE_CHECKING:
     from longshore.cli.screen import Screen
 
-app = typer.Typer(help="Look at runs, follow them, cancel them.", no_args_is_help=True)
+app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
+app.command("replay-check")(replay_check)
 
 
 def _screen(as_json: bool) -> Screen:
@@ -231,3 +233,49 @@ async def _cancel(screen: Screen, run_id: str, reason: str) -> None:
         screen.document({"run_id": run_id, "status": status})
         return
     screen.text(status)
+
+
+@app.command()
+def resume(
+    run_id: RunId,
+    reason: Annotated[str, typer.Option(help="What was repaired; it is kept in the history.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let a BLOCKED run go on, once what blocked it is repaired. Its crashes and losses are forgotten."""
+    asyncio.run(_resume(_screen(as_json), run_id, reason))
+
+
+async def _resume(screen: Screen, run_id: str, reason: str) -> None:
+    from longshore.cli.asking import asker
+
+    async with asker() as client:
+        run = client.handle(run_id)
+        await run.resume(reason)
+        status = await run.status()
+    if screen.as_json:
+        screen.document({"run_id": run_id, "status": status})
+        return
+    screen.text(status)
+
+
+@app.command()
+def signal(
+    run_id: RunId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the workflow waits for by this name.")],
+    value: Annotated[str | None, typer.Option(metavar="JSON", help="What it gets; null if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a workflow something: it gets it where it waits for this name, now or later."""
+    given = a_value("--value", value)
+    asyncio.run(_signal(_screen(as_json), run_id, name, given))
+
+
+async def _signal(screen: Screen, run_id: str, name: str, value: Any) -> None:
+    from longshore.cli.asking import asker
+
+    async with asker() as client:
+        await client.signal(run_id, name, value)
+    if screen.as_json:
+        screen.document({"run_id": run_id, "name": name})
+        return
+    screen.text(f"run {run_id} is told {name!r}")

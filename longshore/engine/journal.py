@@ -95,6 +95,11 @@ class Journal:
         asked = "something of another kind" if address in self._asked else "asks for nothing here"
         return self._mismatch(address, recorded, asked)
 
+    def left_over(self) -> list[CallRow]:
+        """What is recorded of the pumps up to here and was not asked for. Patches are no question: code may forget
+        them."""
+        return [row for row in self._rows.values() if row.asked_seq <= self.seq and row.kind != PATCH]
+
     def ended_early(self) -> Nondeterminism:
         """The error for code that ends in a delivery after which it has gone on before."""
         return Nondeterminism(

@@ -150,6 +150,10 @@ class WorkflowExecution:
         """The seqs of the signals it was told and has not taken."""
         return [] if self._waits is None else self._waits.unread
 
+    def left_over(self) -> list[str]:
+        """What the journal has recorded up to here and the code did not ask for, each as a difference."""
+        return [str(self._journal.unasked(row.address, row.kind)) for row in self._journal.left_over()]
+
     def stacks(self) -> str:
         """Where each of its coroutines waits, a paragraph per coroutine."""
         return stacks.describe(self._loop.live(), self._open)

@@ -208,6 +208,10 @@ class Flow:
         )
         return still and execution is not None and not execution.waiting and self.applied >= self.attempt.start.last_seq
 
+    def left_over(self) -> list[str]:
+        """What was recorded up to here and its code did not ask for."""
+        return [] if self._execution is None else self._execution.left_over()
+
     def stacks(self) -> str:
         """Where its coroutines wait."""
         return "" if self._execution is None else self._execution.stacks()

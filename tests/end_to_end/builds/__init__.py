@@ -1,0 +1,1 @@
+"""Builds of one program, as workers of different days have them."""

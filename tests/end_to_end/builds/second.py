@@ -1,0 +1,17 @@
+"""A new version of everything; nothing old is offered."""
+
+from __future__ import annotations
+
+from longshore import define
+from tests.end_to_end.builds.gates import gate
+
+
+@define.action(name="leg", version="2.0.0")
+async def leg(number: int) -> str:
+    return f"leg {number} of 2.0.0"
+
+
+@define.workflow(name="route", version="2.0.0")
+async def route(folder: str) -> list[str]:
+    await gate(folder).using(pool="gates")
+    return [await leg(1)]
