@@ -1,6 +1,7 @@
-"""Which function of asyncio makes a task, where that decides its address, and an `as_completed` that keeps the order.
+"""Which function of asyncio makes a task, where that decides its address, and two functions that are alike everywhere.
 
-- Python 3.11's `wait_for` makes an asyncio task and 3.12's does not: such a task shares its parent's scope.
+- Python 3.11's `wait_for` makes an asyncio task, so that others go first even where nothing is to be waited for; 3.12's
+  does not. Inside workflows 3.12's is put in its place. Where one makes a task, it shares its parent's scope.
 - asyncio's own `as_completed` makes its tasks in the order of a set of coroutines, which is another in each process.
   Ours, put in its place with the first workflow, makes them in the order given; on any other loop it is asyncio's.
 """
@@ -31,7 +32,8 @@ _ENSURE: Final = frozenset(
     for function in (asyncio.tasks.ensure_future, getattr(asyncio.tasks, "_ensure_future", None))
     if function is not None
 )
-_WAIT_FOR: Final = asyncio.tasks.wait_for.__code__
+_ORIGINAL_WAIT_FOR: Final = asyncio.tasks.wait_for
+_WAIT_FOR: Final = _ORIGINAL_WAIT_FOR.__code__
 _ITERATOR: Final = getattr(asyncio.tasks, "_AsCompletedIterator", None)  # from 3.13 on
 _AS_COMPLETED: Final = frozenset(_codes(_ORIGINAL if _ITERATOR is None else _ITERATOR.__init__))
 
@@ -62,6 +64,17 @@ def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
     return _ORIGINAL(fs, timeout=timeout)
 
 
+@functools.wraps(asyncio.tasks.wait_for)
+async def wait_for(fut: Any, timeout: float | None) -> Any:
+    """`asyncio.wait_for`; inside a workflow as it is from Python 3.12 on."""
+    if HERE.loop is None or (timeout is not None and timeout <= 0):
+        return await _ORIGINAL_WAIT_FOR(fut, timeout)
+    async with asyncio.timeout(timeout):
+        return await fut
+
+
 def install() -> None:
-    """Put `as_completed` in the place of asyncio's."""
+    """Put these in the place of asyncio's."""
     asyncio.as_completed = asyncio.tasks.as_completed = as_completed
+    if sys.version_info < (3, 12):
+        asyncio.wait_for = asyncio.tasks.wait_for = wait_for
