@@ -25,6 +25,11 @@ from longshore.broker.tags import Tags
 SETTLE_WITHIN: Final = 3.0
 """Seconds that closing waits for settlements which are still to be written."""
 
+ADVICE: Final = (
+    ". Look at it with `rabbitmqctl list_queues`; one that takes and gives nothing although it runs (a broker killed "
+    "in the first second of a new queue leaves that behind) is made anew after `rabbitmqctl delete_queue {queue}`"
+)
+
 
 @dataclass(slots=True, frozen=True)
 class Source:
@@ -60,7 +65,8 @@ class RabbitConsumer:
         """Begin consuming; needs no connection yet."""
         source = self._source
         name = f"consuming {source.queue}" if source.queue else f"a private queue on {source.exchange}"
-        lane = Lane(name, self._open, self._furnish, self._lost, on_hopeless)
+        advice = ADVICE.format(queue=source.queue) if source.queue else ""
+        lane = Lane(name, self._open, self._furnish, self._lost, lambda reason: on_hopeless(reason + advice))
         self._keeping = asyncio.get_running_loop().create_task(keep(lane, link))
 
     async def wait_ready(self, timeout: float) -> None:

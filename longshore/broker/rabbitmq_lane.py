@@ -53,7 +53,10 @@ async def keep(lane: Lane, link: Link) -> None:
         built, reason = await _one_life(lane, connection)
         heed_cancellation()
         lane.on_lost(reason)
-        failures = 0 if built or connection.is_closed else failures + 1
+        if built:
+            failures = 0
+        elif not connection.is_closed:  # a lost connection says nothing of the lane
+            failures += 1
         if failures == GIVE_UP_AFTER:
             lane.on_hopeless(f"{lane.name} could not be set up {failures} times in a row: {reason}")
         await asyncio.sleep(jittered(REBUILD_EVERY))

@@ -10,6 +10,9 @@ from pathlib import Path
 from longshore import context, define
 
 STAGES = (70, 70, 60)
+UNTIL_TOLD = -1.0
+"""As a body's seconds: until the test says so."""
+WORD = "go"
 
 
 def leave_line(folder: str) -> None:
@@ -30,9 +33,16 @@ def lines(folder: Path) -> list[str]:
         return []
 
 
+def is_told(folder: str) -> bool:
+    """Whether the test has said that those who wait for its word may end."""
+    return (Path(folder) / WORD).exists()
+
+
 @define.action(name="chaos.note", version="1.0.0")
 async def note(folder: str, value: int, seconds: float) -> int:
     leave_line(folder)
+    while seconds == UNTIL_TOLD and not is_told(folder):
+        await asyncio.sleep(0.1)
     await asyncio.sleep(seconds)
     return 2 * value
 
@@ -40,14 +50,18 @@ async def note(folder: str, value: int, seconds: float) -> int:
 @define.action(name="chaos.thread", version="1.0.0")
 def thread_note(folder: str, value: int, seconds: float) -> int:
     leave_line(folder)
-    time.sleep(seconds)
+    while seconds == UNTIL_TOLD and not is_told(folder):
+        time.sleep(0.1)
+    time.sleep(max(seconds, 0))
     return 2 * value
 
 
 @define.action(name="chaos.apart", version="1.0.0", isolation="process")
 def apart(folder: str, value: int, seconds: float) -> int:
     leave_line(folder)
-    time.sleep(seconds)
+    while seconds == UNTIL_TOLD and not is_told(folder):
+        time.sleep(0.1)
+    time.sleep(max(seconds, 0))
     return 2 * value
 
 
