@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -86,6 +87,7 @@ class Fleet:
         self.crashes = self.kills = 0
         self.settle_before_commit = False
         self.next_mark = 0.0
+        self.outside: Callable[[], None] = lambda: None  # what the world does to the runs, at each step
         for _ in range(workers):
             self._hire()
         self._take([self._reports_bound()])
@@ -134,6 +136,7 @@ class Fleet:
         self.time += STEP
         self.world.now += timedelta(seconds=STEP)
         self._strike()
+        self.outside()
         for link in list(self.links.values()):
             self._serve(link)
         self._coordinate()

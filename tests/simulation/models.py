@@ -35,6 +35,7 @@ from longshore.core.message import (
     Started,
     Suspended,
     Timer,
+    Wait,
 )
 from longshore.core.outbox import Outbox, held_digest
 
@@ -44,13 +45,14 @@ OFFERS = [
     Offer(routine="act", version="1.0.0", kind="action"),
     Offer(routine="flow", version="1.0.0", kind="workflow", max_attempts=2),
     Offer(routine="loop", version="1.0.0", kind="workflow", max_attempts=2),
+    Offer(routine="wait", version="1.0.0", kind="workflow", max_attempts=2),
 ]
 
 
 @dataclass
 class Script:
-    """What a workflow does: rounds of calls or timers. The next round comes when all of one is answered; a `race`
-    round goes on at the first answer and closes the rest.
+    """What a workflow does: rounds of calls, timers, signals or tokens. The next round comes when all of one is
+    answered; a `race` round goes on at the first answer and closes the rest.
     """
 
     rounds: list[tuple[str, int]]
@@ -61,6 +63,18 @@ class Script:
         rng = random.Random(f"{run_id}/{depth}")
         kinds = ["act", "work", "act", "timer", "race"] + (["flow"] if depth < 2 else [])
         return cls([(rng.choice(kinds), rng.randrange(1, 4)) for _ in range(rng.randrange(1, 4))])
+
+    @classmethod
+    def waiting(cls, run_id: RunId) -> Script:
+        """The script of a run that waits for the outside."""
+        rng = random.Random(f"{run_id}/wait")
+        kinds = ["signal", "token", "signal", "act", "timer"]
+        return cls([(rng.choice(kinds), rng.randrange(1, 5)) for _ in range(rng.randrange(2, 5))])
+
+
+def signal_name(address: Address) -> str:
+    """What is waited for at this address of a `signal` round: one of two names."""
+    return f"s{int(address[-1]) % 2}"
 
 
 def generations(run_id: RunId) -> int:
@@ -86,6 +100,9 @@ class Execution:
     round: int = -1
     waiting: set[Address] = field(default_factory=set)
     replaying: bool = False
+    kept: dict[str, list[str]] = field(default_factory=dict)  # signals nobody has taken: their ids by name
+    asking: dict[str, list[Address]] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
     fails_at: int = 0  # its first attempt fails when it has been told this many facts; 0: it does not
 
 
@@ -173,9 +190,10 @@ class SimWorker:
         depth = len(start.tags)
         lasts = self.random.uniform(0.0, 3.0) if self.random.random() < 0.8 else self.random.uniform(30.0, 60.0)
         execution = self.held[start.run_id] = Execution(start, depth, lasts)
-        if start.routine in ("flow", "loop"):
+        if start.routine in ("flow", "loop", "wait"):
             name = RunId(f"{start.run_id}/{start.generation}") if start.routine == "loop" else start.run_id
-            execution.script = Script.of(name, 2 if start.parent_id else 0)
+            waits = start.routine == "wait"
+            execution.script = Script.waiting(name) if waits else Script.of(name, 2 if start.parent_id else 0)
             execution.fails_at = random.Random(f"{name}/fails").choice([0, 0, 0, 1, 2])
             execution.replaying = start.processed_seq >= 0 or start.last_seq > 0
             if execution.replaying:
@@ -244,6 +262,8 @@ class SimWorker:
         while (delivery := execution.buffer.pop(execution.seq + 1, None)) is not None:
             execution.seq, moved = delivery.seq, True
             if start.attempt == 1 and execution.fails_at == execution.seq:
+                if commands.calls or commands.timers or commands.waits:
+                    self.reports.append(commands)  # told a signal before its start, it asks and fails in one go
                 self._end(
                     execution, Finished(start.run_id, start.epoch, "failed", now, error=BOOM, upto_seq=execution.seq)
                 )
@@ -258,9 +278,11 @@ class SimWorker:
             return
         commands.upto_seq = execution.seq
         if execution.script is not None and execution.round >= len(execution.script.rounds):
-            if commands.closed or commands.calls:
+            if commands.closed or commands.calls or commands.waits:
                 self.reports.append(commands)
             result, how = f"done in {execution.seq}".encode(), "completed"
+            if start.routine == "wait":
+                result = ",".join(execution.taken).encode()
             if start.routine == "loop" and start.generation < generations(start.run_id):
                 result, how = f"after {start.generation}".encode(), "continued"
             ended = Finished(start.run_id, start.epoch, how, now, now, result, upto_seq=execution.seq)
@@ -271,6 +293,12 @@ class SimWorker:
     def _answer(self, execution: Execution, commands: Commands, delivery: Delivery) -> bool:
         """One fact; returns whether the code is over."""
         script = execution.script
+        if script is not None and delivery.kind == "signal":
+            execution.kept.setdefault(delivery.status, []).append(str(delivery.address))
+            if not self._hand_out(execution, commands, delivery.status) or execution.waiting:
+                return False
+            self._enter_round(execution, commands, delivery.at, delivery.seq)
+            return execution.round >= len(script.rounds)
         if script is None or delivery.address not in execution.waiting:
             return False
         execution.waiting.discard(delivery.address)
@@ -284,6 +312,18 @@ class SimWorker:
         self._enter_round(execution, commands, delivery.at, delivery.seq)
         return execution.round >= len(script.rounds)
 
+    def _hand_out(self, execution: Execution, commands: Commands, name: str) -> bool:
+        """Give kept signals to who asks for them; whether there was one."""
+        kept, asking = execution.kept.get(name, []), execution.asking.get(name, [])
+        given = False
+        while kept and asking:
+            address, given = asking.pop(0), True
+            execution.taken.append(kept.pop(0))
+            execution.waiting.discard(address)
+            if execution.seq > execution.start.processed_seq:
+                commands.closed.append(address)
+        return given
+
     def _enter_round(self, execution: Execution, commands: Commands, at: datetime, seq: int) -> None:
         script = execution.script
         execution.round += 1
@@ -295,10 +335,16 @@ class SimWorker:
             execution.waiting.add(address)
             if address in execution.known:
                 row = execution.known[address]
-                assert row.name == ("" if row.kind == "timer" else kind.replace("race", "act")), "nondeterminism"
+                name = "" if kind == "timer" else signal_name(address) if kind == "signal" else kind
+                assert kind == row.kind == "token" or row.name == name.replace("race", "act"), "nondeterminism"
                 continue
             assert seq > execution.start.processed_seq, f"call {address} added before {execution.start.processed_seq}"
             self._ask(execution, commands, address, kind, at, seq)
+        for address in sorted(execution.waiting) if kind == "signal" else ():
+            execution.asking.setdefault(signal_name(address), []).append(address)
+            self._hand_out(execution, commands, signal_name(address))
+        if not execution.waiting:
+            self._enter_round(execution, commands, at, seq)
 
     def _ask(
         self, execution: Execution, commands: Commands, address: Address, kind: str, at: datetime, seq: int
@@ -306,6 +352,11 @@ class SimWorker:
         if kind == "timer":
             due = at + timedelta(seconds=1 + int(address[-1]))
             commands.timers.append(Timer(address, "d", due, asked_seq=seq))
+            return
+        if kind in ("signal", "token"):
+            name = signal_name(address) if kind == "signal" else self.random.randbytes(8).hex()
+            due_at = at + timedelta(seconds=20) if kind == "token" and int(address[-1]) % 2 else None
+            commands.waits.append(Wait(address, kind, name, "d", seq, due_at=due_at))
             return
         child = RunId(uuid7(at, self.random.randbytes(10)))
         call = Call(address, kind.replace("race", "act"), "d", b"in", child, asked_seq=seq)
