@@ -23,6 +23,7 @@ from longshore.core.message import (
     Cancel,
     ChildDied,
     Commands,
+    CompleteToken,
     Failure,
     Fetch,
     Finished,
@@ -32,11 +33,13 @@ from longshore.core.message import (
     Options,
     Released,
     Resume,
+    Signal,
     Start,
     Started,
     Suspended,
     Timer,
     Trigger,
+    Wait,
 )
 from longshore.core.policy import attempts_allowed
 from longshore.core.run import FINAL, WITH_WORKER, Run, Status
@@ -131,6 +134,18 @@ class Throwing(RuleBasedStateMachine):
         self._take(Inbound(messages=[Resume(run_id, "ann", "", "ask", CLIENT)]))
 
     @precondition(lambda self: self.world.book.runs)
+    @rule(data=st.data(), number=st.integers(0, 9), twice=st.booleans())
+    def signal(self, data: st.DataObject, number: int, twice: bool) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
+        self._take(*[Inbound(messages=[Signal(run_id, "a", b"x", f"{number or ''}")])] * (1 + twice))
+
+    @precondition(lambda self: self.world.book.tokens)
+    @rule(data=st.data(), twice=st.booleans())
+    def complete(self, data: st.DataObject, twice: bool) -> None:
+        token = data.draw(st.sampled_from([*sorted(self.world.book.tokens)[-5:], "nonsense"]))
+        self._take(*[Inbound(messages=[CompleteToken(token, b"x", ask_id="a", reply_to=CLIENT)])] * (1 + twice))
+
+    @precondition(lambda self: self.world.book.runs)
     @rule(data=st.data(), key=st.sampled_from([CLIENT, "other-client"]))
     def ask(self, data: st.DataObject, key: str) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
@@ -194,12 +209,16 @@ class Throwing(RuleBasedStateMachine):
             Call(Address(f"1:{number}"), "wf", "d", b"x", self.world.run_id(), options=spared, asked_seq=seq),
         ]
         timers = [Timer(Address(f"2:{number}"), "d", due, asked_seq=seq)]
+        waits = [
+            Wait(Address(f"3:{number}"), "signal", "a", "d", seq),
+            Wait(Address(f"4:{number}"), "token", f"{run_id[-4:]}/{number}/{epoch}", "d", seq, due_at=due),
+        ]
         old = sorted(self.world.book.calls.get((run_id, 0), {}))[:2]
         reports: dict[str, Callable[[], Any]] = {
             "started": lambda: Started(run_id, epoch, now),
-            "commands": lambda: Commands(run_id, epoch, now, seq, calls, timers, old),
+            "commands": lambda: Commands(run_id, epoch, now, seq, calls, timers, old, waits),
             "more": lambda: Commands(run_id, epoch, now, None, calls[:1]),
-            "hang": lambda: Commands(run_id, epoch, now, seq, timers=timers),
+            "hang": lambda: Commands(run_id, epoch, now, seq, timers=timers, waits=waits[:1]),
             "suspended": lambda: Suspended(run_id, epoch, max(0, seq - 1)),
             "released": lambda: Released(run_id, epoch),
             "reason": lambda: Released(run_id, epoch, "no such routine"),
@@ -272,6 +291,14 @@ class Throwing(RuleBasedStateMachine):
             assert sum(row.to_status in FINAL for row in valid) <= 1
             assert self.world.book.runs[run_id].status == valid[-1].to_status
             assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+
+    @invariant()
+    def what_comes_from_outside_is_told_once(self) -> None:
+        for log in self.world.book.deliveries.values():
+            ids = [row.address for row in log if row.kind == "signal" and row.address]
+            answered = [row.address for row in log if row.kind in ("token", "timer")]
+            assert len(ids) == len(set(ids)) and len(answered) == len(set(answered))
+            assert [row.seq for row in log] == list(range(1, len(log) + 1))
 
     @invariant()
     def attempts_stay_within_the_policy(self) -> None:
