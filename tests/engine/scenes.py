@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
 from typing import Any
 
-from longshore import context, define
+from longshore import TokenExpired, context, define
 
 
 @define.action(name="step", version="1.0.0")
@@ -106,6 +107,32 @@ class Scene:
             if value % 2:
                 break
 
+    # -------------------------------------------------------------------------------------------------- from outside
+
+    async def hears(self, tag: str, _depth: int) -> None:
+        try:
+            async with asyncio.timeout(3):
+                self.trace.append((tag, await context.wait_for_signal("loud")))
+        except TimeoutError:
+            self.trace.append((tag, "silence"))
+
+    async def hears_all(self, tag: str, _depth: int) -> None:
+        heard = await asyncio.gather(*(context.wait_for_signal(name) for name in ("loud", "soft", "loud")))
+        self.trace.append((tag, heard))
+
+    async def is_paid(self, tag: str, _depth: int) -> None:
+        token = await context.create_token(timeout=5 if len(tag) % 2 else None)
+        waiter = asyncio.create_task(context.wait_for_token(token))
+        await step(tag)
+        try:
+            self.trace.append((tag, await waiter, await context.wait_for_token(token)))
+        except TokenExpired:
+            self.trace.append((tag, "expired"))
+
+    async def until(self, tag: str, _depth: int) -> None:
+        await context.wait_until(context.now + timedelta(seconds=len(tag) % 4))
+        self.trace.append((tag, context.now.isoformat()))
+
     # -------------------------------------------------------------------------------------------------- many at once
 
     async def gathers(self, tag: str, depth: int) -> None:
@@ -156,6 +183,7 @@ class Scene:
 Act = Callable[[Scene, str, int], Coroutine[Any, Any, None]]
 SHALLOW: list[Act] = [
     Scene.calls, Scene.calls, Scene.retries, Scene.times_out, Scene.sleeps, Scene.shares, Scene.generates, Scene.draws,
+    Scene.hears, Scene.hears_all, Scene.is_paid, Scene.until,
 ]  # fmt: skip
 DEEP: list[Act] = [
     Scene.waits_for, Scene.gathers, Scene.gathers, Scene.groups, Scene.races, Scene.takes_as_completed, Scene.shields,

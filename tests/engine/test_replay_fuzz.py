@@ -1,8 +1,8 @@
 """Random workflows, crashed and replayed at random points: what is resumed asks for and waits for exactly the same.
 
 The world around them is hostile within its rights: it answers in any order, fires timers that were canceled, answers
-calls that were abandoned, cancels the run, loses the end of a step's commands, gives the journal in
-pieces.
+calls that were abandoned, sends signals nobody waits for, cancels the run, loses the end of a step's commands, gives
+the journal in pieces.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longshore.core.ids import Address
+from longshore.core.message import Wait
 from longshore.engine.workflow import Completed, NewCall, NewTimer, Nondeterministic, Step
 from tests.engine.book import Book
 from tests.engine.scenes import workflow
@@ -54,6 +55,8 @@ class World:
         ]
         if past and self.chance.random() < 0.1:
             return self.tell(self.chance.choice(past))  # canceled or finished long ago
+        if self.chance.random() < 0.05:
+            return self.settle("signal", Address(""), self.told, status=self.chance.choice(["loud", "soft"]))
         if self.chance.random() < 0.005:
             return self.settle("cancel", Address(""), None)
         return self.tell(self.chance.choice(waiting))
@@ -62,14 +65,23 @@ class World:
         asked = self.book.asked[address]
         if isinstance(asked, NewTimer):
             return self.settle("timer", address, None, max(0.0, (asked.due_at - self.book.now).total_seconds()))
+        if isinstance(asked, Wait):
+            return self.bring(asked)
         assert isinstance(asked, NewCall)
         value: Any = self.chance.randrange(100)
         if asked.call.routine.name == "may_fail" and self.chance.random() < 0.5:
             value = RuntimeError("by chance")
         return self.settle("outcome", address, value, self.chance.choice([0.0, 0.5, 2.0]))
 
-    def settle(self, kind: str, address: Address, value: Any, after: float = 0.0) -> Step:
-        delivery = self.book.append(kind, address, value, after=after)
+    def bring(self, asked: Wait) -> Step:
+        if asked.kind == "signal":
+            return self.settle("signal", Address(""), self.told, status=asked.name)
+        if asked.due_at is not None and self.chance.random() < 0.5:
+            return self.settle("timer", asked.address, None, max(0.0, (asked.due_at - self.book.now).total_seconds()))
+        return self.settle("token", asked.address, self.told, status="COMPLETED")
+
+    def settle(self, kind: str, address: Address, value: Any, after: float = 0.0, status: str = "") -> Step:
+        delivery = self.book.append(kind, address, value, after=after, status=status)
         return self.commit(self.book.execution.deliver(delivery, value))
 
     def commit(self, step: Step) -> Step:
@@ -80,7 +92,7 @@ class World:
         if fate < 0.85:
             self.book.commit(step)
         else:
-            self.book.commit(step, rows=self.chance.randrange(len(step.calls) + len(step.timers) + 1))
+            self.book.commit(step, rows=self.chance.randrange(len(digests(step)) + 1))
         return self.crash(step)
 
     def crash(self, lost: Step) -> Step:
@@ -100,7 +112,7 @@ class World:
 
 def digests(step: Step) -> dict[Address, str]:
     """What a step asks for."""
-    asked: list[NewCall | NewTimer] = [*step.calls, *step.timers]
+    asked: list[NewCall | NewTimer | Wait] = [*step.waits, *step.calls, *step.timers]
     return {one.address: one.digest for one in asked}
 
 
