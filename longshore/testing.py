@@ -126,6 +126,8 @@ class _Rehearsal:
         """The result."""
         while isinstance(outcome := self._to_the_end(), Continued):
             self._arguments = _travelled(outcome.arguments)
+            unread = [self._facts[seq - 1] for seq in outcome.unread]
+            self._world.signals[:0] = [(fact.delivery.status, fact.told()) for fact in unread]
             self._begin()
         match outcome:
             case Completed(value=value):

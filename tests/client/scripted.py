@@ -9,7 +9,18 @@ from typing import Any
 
 from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing
 from longshore.core.envelope import Names
-from longshore.core.message import Accepted, Answer, Ask, Cancel, Command, Message, Rejected, RunChanged, Trigger
+from longshore.core.message import (
+    Accepted,
+    Answer,
+    Ask,
+    Cancel,
+    Command,
+    Message,
+    Rejected,
+    Resume,
+    RunChanged,
+    Trigger,
+)
 from longshore.core.run import FINAL
 from longshore.serialization.arguments import decode_arguments
 from longshore.serialization.envelope import pack, unpack_commands
@@ -28,6 +39,7 @@ class Scripted:
         self.routines = routines
         self.triggers: list[Trigger] = []
         self.asks: list[Ask] = []
+        self.resumes: list[Resume] = []
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -93,6 +105,9 @@ class Scripted:
                 to += [change for run_id in command.run_ids if (change := self._outcome(run_id, command.reply_to))]
             case Ask():
                 to.append(self._answer(command))
+            case Resume():
+                self.resumes.append(command)
+                to.append(self._resumed(command))
             case Cancel(run_id=run_id):
                 to.append(self._canceled(command))
                 to += [self.ended[run_id]] if run_id in self.ended else []
@@ -142,6 +157,14 @@ class Scripted:
         if script is None:
             return Answer(ask.ask_id, error={"rule": "unknown_question", "text": f"what is {ask.what}?"})
         return Answer(ask.ask_id, data=script(ask))
+
+    def _resumed(self, order: Resume) -> Answer:
+        status = self.statuses.get(order.run_id, "")
+        if status != "BLOCKED":
+            text = f"run {order.run_id} is {status}; only what is BLOCKED can be resumed"
+            return Answer(order.ask_id, error={"rule": "not_blocked", "text": text})
+        self.statuses[order.run_id] = "QUEUED"
+        return Answer(order.ask_id, data={"run_id": order.run_id, "status": "QUEUED"})
 
     def _canceled(self, order: Cancel) -> Answer:
         status = self.statuses.get(order.run_id, "")

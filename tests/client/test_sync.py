@@ -93,6 +93,11 @@ def test_the_same_verbs_work_without_await(settings: Settings, house: House) -> 
         waiting = client.trigger(slow())
         client.handle(waiting.id).cancel("enough")
         assert waiting.status() == "CANCELED"
+        house.coordinator.statuses[waiting.id] = "BLOCKED"
+        waiting.resume("repaired")
+        house.coordinator.statuses[waiting.id] = "BLOCKED"
+        client.resume(waiting.id)
+        assert [order.reason for order in house.coordinator.resumes] == ["repaired", ""]
 
 
 def test_a_run_is_watched_by_an_ordinary_loop(settings: Settings, house: House) -> None:

@@ -25,6 +25,7 @@ from longshore.core.message import (
     Released,
     Resume,
     Start,
+    Suspended,
     Timer,
 )
 from longshore.core.run import Status
@@ -349,6 +350,35 @@ def test_another_word_than_cancel_or_abandon_is_refused() -> None:
         _, rejected = world.replies[-1]
         assert isinstance(rejected, Rejected) and rejected.rule == "on_parent_end" and text in rejected.text
         assert run_id not in world.book.runs
+
+
+# --------------------------------------------------------------------------------------------------------- versions
+
+
+def test_a_workflow_put_away_whose_version_nobody_offers_is_pending_and_goes_on_with_it() -> None:
+    world, worker, start = begun()
+    world.report(worker, Commands(start.run_id, start.epoch, world.now, upto_seq=0, timers=[_timer(world)]))
+    world.report(worker, Suspended(start.run_id, start.epoch, 0))
+    scene_lost(world, worker)
+    newer = world.join("w2", offers=[workflow(version="2.0.0")])
+    world.tick(6)
+    assert world.status(start.run_id) is S.QUEUED and world.starts(newer) == []
+    world.tick(61)
+    world.tick(0)
+    assert world.status(start.run_id) is S.PENDING_VERSION
+    why = world.ledger.why(start.run_id, world.now)
+    assert why is not None and why["kind"] == "version" and "offered versions: 2.0.0" in why["text"]
+    world.restart()
+    older = world.join("w3", offers=[workflow()])
+    (again,) = world.starts(older)
+    assert (again.version, again.last_seq, again.processed_seq, again.generation) == ("1.0.0", 1, 0, 0)
+
+
+def test_a_next_generation_stays_on_the_version_of_the_first() -> None:
+    world, worker, start = begun()
+    newer = world.join("w2", offers=[workflow(version="2.0.0")], slots=50)
+    assert go_on(world, worker, start).version == "1.0.0"
+    assert world.starts(newer) == []
 
 
 # ----------------------------------------------------------------------------------------------- a cancel's cleanup

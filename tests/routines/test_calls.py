@@ -150,8 +150,10 @@ def test_every_option_travels() -> None:
             "priority": 3,
             "tags": ("a", "b"),
             "metadata": {"user": {"id": 7}},
+            "on_parent_end": "abandon",
         }
     )
+    assert options.on_parent_end == "abandon"
     assert (options.delay_ms, options.ttl_ms, options.deadline_ms, options.timeout_ms) == (
         2_592_000_000,
         1000,
@@ -174,6 +176,7 @@ def test_every_option_travels() -> None:
         ({"queue": ""}, "option queue"),
         ({"priority": float("nan")}, "number of seconds"),
         ({"tags": "a"}, r"tags=\["),
+        ({"on_parent_end": "keep"}, "option on_parent_end: 'keep' is neither 'cancel' nor 'abandon'"),
         ({"tags": ["a"] * 11}, "at most 10"),
         ({"tags": ["a" * 129]}, "1 to 128 characters"),
         ({"metadata": [1]}, "texts as keys"),

@@ -1,0 +1,86 @@
+"""What a worker says of the calls of a workflow, and what it is told of their ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from longshore import define
+from longshore.core.errors import (
+    RunCanceled,
+    RunCrashed,
+    RunError,
+    RunExpired,
+    RunFailed,
+    RunSystemFailure,
+    RunTimedOut,
+)
+from longshore.core.ids import Address, RunId
+from longshore.core.message import Deliver, Delivery, Failure, Start
+from longshore.engine.workflow import NewCall, Raised
+from longshore.payloads import Cargo, open_store
+from longshore.routines.routine import Call
+from longshore.worker.asking import Asked, commands
+from longshore.worker.attempt import Attempt
+from longshore.worker.bench import Bench
+from longshore.worker.flow import Flow
+from tests.engine.book import START
+from tests.engine.steps import f
+
+
+@define.action(name="lasting", version="1.0.0", on_parent_end="abandon")
+def lasting(x: int = 0) -> int:
+    return x
+
+
+@define.workflow(name="calls", version="1.0.0")
+async def calls() -> int:
+    found: int = await f(1)
+    return found
+
+
+def attempt_of() -> Attempt:
+    return Attempt(Start(RunId("r"), 1, 1, "calls", "1.0.0", started_at=START), calls)
+
+
+def said(tmp_path: Path, call: Call[int]) -> str | None:
+    """What travels as the call's `on_parent_end`."""
+    bench, asked = Bench(Cargo(open_store(f"file:{tmp_path}"), 1000), "p"), NewCall(Address("0:0"), call, "d", "f:1", 0)
+    inputs = [bench.small_arguments(call.arguments)]
+    call.take()
+    (one,) = commands(bench, Asked(attempt_of(), 0, [asked], inputs, [], []))
+    options = one.calls[0].options
+    return None if options is None else options.on_parent_end
+
+
+def test_a_call_says_what_becomes_of_it_else_the_called_routine_does(tmp_path: Path) -> None:
+    assert said(tmp_path, f(1)) is None
+    assert said(tmp_path, f(1).using(tags=["a"])) == ""
+    assert said(tmp_path, f(1).using(on_parent_end="abandon")) == "abandon"
+    assert said(tmp_path, lasting()) == said(tmp_path, lasting().using(tags=["a"])) == "abandon"
+    assert said(tmp_path, lasting().using(on_parent_end="cancel")) == "cancel"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("CRASHED", RunCrashed),
+        ("TIMED_OUT", RunTimedOut),
+        ("EXPIRED", RunExpired),
+        ("CANCELED", RunCanceled),
+        ("SYSTEM_FAILURE", RunSystemFailure),
+        ("FAILED", RunFailed),
+    ],
+)
+def test_each_end_of_a_child_becomes_its_exception_with_what_was_said_of_it(status: str, kind: type[RunError]) -> None:
+    flow = Flow(attempt_of(), [__name__])
+    flow.prepare(calls.function)
+    assert flow.step()
+    failure = None if status == "FAILED" else Failure("builtins.ValueError", "what was said", value=b"")
+    delivery = Delivery(1, "outcome", Address("0:0"), START, status, error=failure, child_id=RunId("c"))
+    flow.deliver(Deliver(RunId("r"), 1, [delivery]))
+    assert flow.step() and isinstance(flow.outcome, Raised)
+    error = flow.outcome.exception
+    assert type(error) is kind and (error.run_id, error.status) == ("c", status)
+    assert failure is None or "what was said" in str(error)
