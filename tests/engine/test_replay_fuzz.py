@@ -57,7 +57,7 @@ class World:
             return self.tell(self.chance.choice(past))  # canceled or finished long ago
         if self.chance.random() < 0.05:
             return self.settle("signal", Address(""), self.told, status=self.chance.choice(["loud", "soft"]))
-        if self.chance.random() < 0.005:
+        if self.chance.random() < 0.005 and all(one.kind != "cancel" for one, _ in self.book.log):  # told once
             return self.settle("cancel", Address(""), None)
         return self.tell(self.chance.choice(waiting))
 
