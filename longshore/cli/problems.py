@@ -70,13 +70,15 @@ _LOOK: Final = {
     "unknown_run": "`longshore runs list` shows the newest ones; LONGSHORE_NAMESPACE and the folder decide whose",
     "unknown_letter": "`longshore dead list` shows those that are there",
     "busy": "the same again in a moment",
+    "unknown_token": "give it whole, as `context.create_token()` gave it; `longshore runs why RUN_ID` shows it, too",
+    "expired_token": "`longshore runs show RUN_ID` shows how its workflow went on",
     "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
 }
 """What to do next, by the rule that refused."""
 _SAID_WRONG: Final = frozenset(
     {
         *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
-        *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms"),
+        *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms", "name", "error", "value"),
     }
 )
 """Rules about what was typed, not about what is."""
