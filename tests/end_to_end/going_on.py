@@ -34,6 +34,15 @@ async def counts(folder: str, upto: int, number: int = 0, data: bytes = b"") -> 
     return [number, len(data)]
 
 
+@define.workflow(name="gathers", version="1.0.0")
+async def gathers(wanted: int, found: list[str] | None = None) -> list[str]:
+    """One signal a generation; those that nobody has taken wait for the next one."""
+    items = [*(found or []), await context.wait_for_signal("item")]
+    if len(items) < wanted:
+        context.continue_as(wanted, found=items)
+    return items
+
+
 @define.workflow(name="misfits", version="1.0.0")
 async def misfits(number: int) -> None:
     context.continue_as("a text", number)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from longshore import ArgumentError, Client, RunFailed
+from longshore import ArgumentError, Client, Rejected, RunFailed
 from tests.end_to_end.conftest import Broker, in_status
-from tests.end_to_end.going_on import await_go, counts, leaves, misfits
+from tests.end_to_end.going_on import await_go, counts, gathers, leaves, misfits
 from tests.end_to_end.house import House
 from tests.support.wait import eventually
 
@@ -37,6 +37,14 @@ async def test_a_hundred_generations_are_one_run_with_one_journal(house: House, 
 
 async def test_large_arguments_travel_from_generation_to_generation(client: Client, tmp_path: Path) -> None:
     assert await client.run(counts(str(tmp_path), 3, data=bytes(200_000)), timeout=15) == [3, 200_000]
+
+
+async def test_signals_that_nobody_has_taken_are_there_in_the_next_generation(client: Client) -> None:
+    run = await client.trigger(gathers(30))
+    wanted = [f"item {number}" for number in range(30)]
+    for item in wanted:
+        await client.signal(run.id, "item", item)
+    assert await run.result(timeout=15) == wanted
 
 
 async def test_arguments_that_do_not_fit_fail_at_the_line_that_gives_them(client: Client) -> None:
@@ -94,7 +102,5 @@ async def _same(found: object, wanted: dict[str, int]) -> bool:
 
 
 async def test_only_a_call_inside_a_workflow_says_what_becomes_of_it_at_its_parents_end(client: Client) -> None:
-    from longshore import Rejected
-
     with pytest.raises(Rejected, match="what is triggered has no parent"):
         await client.trigger(await_go(".", "x").using(on_parent_end="abandon"))

@@ -66,6 +66,14 @@ async def pages(first: int, done: int = 0) -> int:
     return done
 
 
+@define.workflow(name="gathers", version="1.0.0")
+async def gathers(wanted: int, found: list[str] | None = None) -> list[str]:
+    items = [*(found or []), await context.wait_for_signal("item")]
+    if len(items) < wanted:
+        context.continue_as(wanted, found=items)
+    return items
+
+
 @define.workflow(name="asks", version="1.0.0")
 async def asks() -> list[Any]:
     token = await context.create_token(timeout="1h")
@@ -116,6 +124,11 @@ def test_its_generations_are_one_after_another(rehearse: Rehearse) -> None:
 def test_signals_and_tokens_are_told_when_somebody_waits(rehearse: Rehearse) -> None:
     assert rehearse(asks(), signals=[("other", 0), ("name", "ann")], tokens=[{"a": 1}]) == ["ann", {"a": 1}]
     assert rehearse(expires()) == "expired"
+
+
+def test_signals_are_told_over_generations(rehearse: Rehearse) -> None:
+    signals = [("item", f"item {number}") for number in range(5)]
+    assert rehearse(gathers(5), signals=signals) == [value for _, value in signals]
 
 
 async def test_it_works_in_a_test_that_has_a_loop(rehearse: Rehearse) -> None:
