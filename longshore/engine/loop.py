@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import math
 import sys
 from collections import deque
@@ -24,6 +25,10 @@ _APART: Final = 1 << (_SALT_SHIFT - 1)
 """Where the numbers of futures begin, and of tasks that only some Python versions make."""
 _THROWS: Final = 20
 """How often a coroutine that is put away may await again before it is dropped where it stands."""
+
+
+_IGNORED: Final = "ignored GeneratorExit"
+"""What Python says of a coroutine that awaits again when it is closed."""
 
 
 class PutAway(BaseException):
@@ -78,12 +83,10 @@ class WorkflowTask(asyncio.Task[Any]):
     def __hash__(self) -> int:
         return self.order
 
-    def put_away(self) -> None:
-        """Unwind the coroutine where it stands; the loop must have been halted before."""
+    def put_away(self) -> bool:
+        """Unwind the coroutine where it stands; the loop must have been halted before. Whether it ended."""
         coro = self.get_coro()
-        for _ in range(_THROWS):
-            if self.ground.run(_ends, coro):
-                return
+        return any(self.ground.run(_ends, coro) for _ in range(_THROWS))
 
 
 def _ends(coro: Any) -> bool:
@@ -93,6 +96,22 @@ def _ends(coro: Any) -> bool:
     except BaseException:  # noqa: BLE001 - whatever the user's `finally` raises: it has ended
         return True
     return False
+
+
+def _drop(stubborn: list[WorkflowTask]) -> None:
+    """Have the garbage collector take coroutines that do not end, here and now: it tries to close them, which runs
+    their code once more. In here that code finds a loop that executes nothing; elsewhere, at any later time and in any
+    thread, it could do whatever it likes."""
+    hook, enabled = sys.unraisablehook, gc.isenabled()
+    gc.disable()  # so that no other thread's turn comes first
+    sys.unraisablehook = lambda told: None if _IGNORED in str(told.exc_value) else hook(told)
+    try:
+        stubborn.clear()
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+        if enabled:
+            gc.enable()
 
 
 class WorkflowLoop(ClosedLoop):
@@ -147,12 +166,21 @@ class WorkflowLoop(ClosedLoop):
         """Unwind every task that has not ended, without any effect outside its own memory."""
         self.halt()
         with self._running():
-            while self._made:
-                made = self._made.pop()
-                if made.done():
-                    made._log_traceback = False
-                else:
-                    made.put_away()
+            stubborn = self._unwind()
+            if stubborn:
+                ground = stubborn[0].ground.copy()
+                ground.run(_drop, stubborn)  # that list has the last references
+
+    def _unwind(self) -> list[WorkflowTask]:
+        """Those that do not end, whatever is thrown at them."""
+        stubborn: list[WorkflowTask] = []
+        while self._made:
+            made = self._made.pop()
+            if made.done():
+                made._log_traceback = False
+            elif not made.put_away():
+                stubborn.append(made)
+        return stubborn
 
     def report_lost(self) -> None:
         """Tell the owner of failures of tasks that nobody awaited."""

@@ -186,6 +186,7 @@ class WorkflowExecution:
         """Put the workflow away. Its coroutines are unwound; whatever their `finally` asks for has no effect."""
         self._run.silent = True
         self._open.clear()
+        self._main = None
         self._loop.put_away()
 
     # --------------------------------------------------------------------------------------------------------- one step
