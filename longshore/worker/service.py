@@ -285,6 +285,7 @@ class Worker:
                 case Deliver() | JournalPage():
                     held = self._roster.find(directive.run_id, directive.epoch)
                     if held is not None:
+                        self._begin(starting)  # it may have been started just now
                         self._host.tell(held, directive)
                 case CancelRun():
                     self._begin(starting)

@@ -21,13 +21,16 @@ from longshore.core.message import (
     Ask,
     Beat,
     Cancel,
+    CompleteToken,
     Finished,
     Mark,
+    Signal,
     Start,
     Trigger,
 )
 from longshore.serialization.arguments import decode_arguments
 from longshore.serialization.envelope import pack, unpack_commands, unpack_directives, unpack_replies, unpack_reports
+from longshore.serialization.values import decode
 
 RUN = RunId("0198c0de-0000-7000-8000-000000000000")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,6 +87,24 @@ def test_a_message_that_cannot_travel_is_named_by_type() -> None:
         pack([Accepted(run_id=RUN, status="QUEUED"), Answer(ask_id="a", data=object())])
     with pytest.raises(EncodingError, match=r"an? Answer cannot travel"):
         pack([Answer(ask_id="a", data=1 << 70)])
+
+
+def test_a_foreign_program_signals_and_completes_tokens() -> None:
+    body = (
+        b'[{"type":"signal","run_id":"r","name":"go","value":{"a":[1,null]},"signal_id":"s"},'
+        b'{"type":"signal","run_id":"r","name":"go"},'
+        b'{"type":"complete_token","token":"t","value":"paid"},{"type":"complete_token","token":"t","error":"no"}]'
+    )
+    first, second, third, fourth = unpack_commands(body, JSON)
+    assert isinstance(first, Signal)
+    assert isinstance(first.value, bytes)
+    assert (first.run_id, first.name, first.signal_id, first.plain) == ("r", "go", "s", True)
+    assert decode(first.value) == {"a": [1, None]}
+    assert second == Signal(RunId("r"), "go", plain=True)
+    assert isinstance(third, CompleteToken)
+    assert isinstance(third.value, bytes)
+    assert decode(third.value) == "paid"
+    assert fourth == CompleteToken("t", error="no", plain=True)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +213,9 @@ def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
         (b'{"type":"trigger","routine":"a","options":{"delay":5}}', "unknown field `delay`"),
         (b'{"type":"trigger","routine":"a","options":{"tags":"x"}}', "Expected `array`"),
         (b'{"type":"trigger","routine":"\xff"}', "not readable"),
+        (b'{"type":"signal","run_id":"r"}', "missing required field `name`"),
+        (b'{"type":"signal","run_id":"r","name":"a","values":1}', "unknown field `values`"),
+        (b'{"type":"complete_token","token":7}', "Expected `str`"),
         (b'{"type":"trigger","routine":"a","args":' + b"[" * 100_000, "not readable"),
         (b"[" + b" " * MAX_BODY, "over the limit"),
         (b"[" + b",".join([b'{"type":"trigger","routine":"a"}'] * (MAX_ITEMS + 1)) + b"]", "over the limit"),

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Final
 
-from longshore import AbortRun, RetryAfter, context, define
+from longshore import AbortRun, DecodeError, RetryAfter, TokenFailed, context, define
 from longshore.routines.routine import Routine
 
 gates: Final[dict[str, threading.Event]] = {}
@@ -224,6 +224,21 @@ async def toils(seconds: float) -> str:
 @define.workflow(name="hopeless", version="1.0.0")
 async def hopeless() -> None:
     await asyncio.Event().wait()
+
+
+@define.workflow(name="hears", version="1.0.0")
+async def hears(count: int) -> list[Any]:
+    token = await context.create_token("1h")
+    heard: list[Any] = []
+    for _ in range(count):
+        try:
+            heard.append(await context.wait_for_signal("word"))
+        except DecodeError as error:
+            heard.append(str(error))
+    try:
+        return [*heard, await context.wait_for_token(token)]
+    except TokenFailed as error:
+        return [*heard, str(error)]
 
 
 ALL: Final[tuple[Routine[..., Any], ...]] = tuple(
