@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Any, Final
 
+from longshore.core.errors import ForbiddenInWorkflow
 from longshore.engine.guards import HERE, refusal
 
 _ORIGINAL: Final = asyncio.tasks.as_completed
@@ -60,6 +61,11 @@ def made_by_wait_for(depth: int) -> bool:
 def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
     """`asyncio.as_completed`; inside a workflow its tasks are made in the order given."""
     if HERE.loop is not None and not asyncio.iscoroutine(fs) and not asyncio.isfuture(fs):
+        if isinstance(fs, set | frozenset) and not all(map(asyncio.isfuture, fs)):
+            raise ForbiddenInWorkflow(
+                "asyncio.as_completed was given a set of coroutines, whose order is another in each process: give it "
+                "a list, or tasks made with asyncio.create_task"
+            )
         fs = [asyncio.ensure_future(one) for one in dict.fromkeys(fs)]
     return _ORIGINAL(fs, timeout=timeout)
 

@@ -186,3 +186,26 @@ def test_an_as_completed_imported_by_name_is_refused_rather_than_left_to_chance(
     assert "asyncio.as_completed(...)" in str(ended.exception)
     for call in calls:
         call.close()
+
+
+def test_as_completed_takes_no_set_of_coroutines_but_one_of_tasks() -> None:
+    calls = {f(1), f(2)}
+
+    async def by_chance() -> Any:
+        for one in asyncio.as_completed(calls):
+            await one
+
+    ended = Book(by_chance).begin().outcome
+    assert isinstance(ended, Raised)
+    assert isinstance(ended.exception, ForbiddenInWorkflow)
+    assert "give it a list, or tasks made with asyncio.create_task" in str(ended.exception)
+    for call in calls:
+        call.close()
+
+    async def in_order() -> Any:
+        return [await one for one in asyncio.as_completed({asyncio.create_task(f(number)) for number in range(2)})]
+
+    book = Book(in_order)
+    assert [call.address for call in book.begin().calls] == ["0/0:0", "0/1:0"]
+    book.answer("0/1:0", "second")
+    assert book.answer("0/0:0", "first").outcome == Completed(["second", "first"])
