@@ -283,9 +283,8 @@ class Worker:
                     if attempt is not None:
                         starting.setdefault(attempt.kind, []).append(attempt)
                 case Deliver() | JournalPage():
-                    held = self._roster.find(directive.run_id, directive.epoch)
-                    if held is not None:
-                        self._begin(starting)  # it may have been started just now
+                    self._begin(starting)  # it may be among them
+                    if (held := self._roster.find(directive.run_id, directive.epoch)) is not None:
                         self._host.tell(held, directive)
                 case CancelRun():
                     self._begin(starting)
