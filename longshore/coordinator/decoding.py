@@ -127,12 +127,15 @@ def _too_large(message: Incoming, source: str, body: Cut) -> Unreadable:
 def _unreadable(message: Incoming, source: str, reason: str) -> Unreadable:
     size = message.body.size if isinstance(message.body, Cut) else len(message.body)
     kept = {"content_type": message.content_type, "message_id": message.message_id, "user_id": message.user_id}
+    waits = source == COMMANDS and is_json(message.content_type) and REPLY_KEY.fullmatch(message.reply_to)
     return Unreadable(
         source=source,
         reason=reason,
         body=message.body[:KEPT] if size > MAX_BODY else message.body,
         size=size,
         headers={**{name: text for name, text in kept.items() if text}, **message.headers},
+        reply_to=message.reply_to if waits else "",
+        correlation_id=message.correlation_id if waits else "",
     )
 
 

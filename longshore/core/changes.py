@@ -48,6 +48,9 @@ class Unreadable(msgspec.Struct, gc=False):
     headers: dict[str, str | int] = {}
     traceback: str = ""
     run_ids: list[RunId] = []
+    reply_to: str = ""
+    """Where a foreign program waits for an answer, and by what it knows it."""
+    correlation_id: str = ""
 
 
 Internal = SessionReturned | ReplyReturned | ReportsBound | Unreadable

@@ -22,7 +22,6 @@ from longshore.core.message import (
     Call,
     Commands,
     Deliver,
-    Failure,
     Fetch,
     Held,
     JournalPage,
@@ -160,41 +159,6 @@ async def test_a_bad_message_among_many_does_not_keep_the_others_back(site: Site
     await caller.command(*many, bad, key="trigger")
     await caller.until(lambda: len([one for one in caller.replies if isinstance(one, Accepted)]) == 6)
     assert [one.rule for one in caller.replies if isinstance(one, Rejected)] == ["run_id"]
-
-
-async def test_a_foreign_program_triggers_once_per_message_id_and_gets_json(site: Site) -> None:
-    await site.coordinator()
-    worker, caller = await site.worker(), await site.caller()
-    await worker.join(task())
-    one = {"type": "trigger", "routine": "t@1.0.0", "args": [1], "options": {"tags": ["x"]}}
-    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    for _ in range(2):
-        await caller.send(
-            site.names.commands,
-            "trigger",
-            json.dumps([one, one]).encode(),
-            content_type="application/json",
-            message_id="m-1",
-            correlation_id="c-1",
-            reply_to=caller.key,
-            headers={"traceparent": trace},
-        )
-    await eventually(lambda: len(worker.all(Start)) == 2, within=WITHIN)
-    starts = worker.all(Start)
-    assert all(start.traceparent[:35] == trace[:35] and start.tags == ["x"] for start in starts)
-    await worker.finish(starts[0], result=b"\x01\xa3abc")
-    await worker.finish(starts[1], how="aborted", error=Failure("x.Y", "boom"))
-
-    def ends() -> list[Any]:
-        documents = [json.loads(message.body) for message in caller.came]
-        return [one for one in documents if one["status"] in ("COMPLETED", "FAILED")]
-
-    await eventually(lambda: len(ends()) == 2, within=WITHIN)
-    assert {message.correlation_id for message in caller.came} == {"c-1"}
-    assert {message.content_type for message in caller.came} == {"application/json"}
-    failed = next(one for one in ends() if one["status"] == "FAILED")
-    assert failed["error"]["message"] == "boom"
-    assert len(site.rows("SELECT id FROM run")) == 2
 
 
 async def test_an_outcome_nobody_takes_is_kept_to_be_tried_again(site: Site) -> None:

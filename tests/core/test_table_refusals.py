@@ -11,6 +11,7 @@ from longshore.core.message import (
     Commands,
     Fetch,
     Finished,
+    Rejected,
     Released,
     Report,
     Started,
@@ -88,6 +89,13 @@ def test_a_doubled_started_changes_nothing() -> None:
     rows = len(scene.world.history(scene.run_id))
     scene.world.begin(scene.worker, scene.directive)
     assert len(scene.world.history(scene.run_id)) == rows
+
+
+def test_who_sent_what_cannot_be_read_and_waits_is_told_why() -> None:
+    world = World()
+    changes = world.internal(Unreadable("commands", "no routine", b"{}", 2, reply_to="them", correlation_id="c"))
+    assert changes.replies == {"them": [Rejected(RunId(""), "unreadable", "no routine", "c")]}
+    assert changes.plain_keys == {"them"}
 
 
 def test_a_report_that_could_not_be_read_ends_the_run_it_names_once() -> None:

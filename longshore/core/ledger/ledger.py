@@ -52,6 +52,7 @@ from longshore.core.message import (
     Mark,
     Ping,
     Progress,
+    Rejected,
     Released,
     Resume,
     RunChanged,
@@ -229,6 +230,9 @@ def _reports_bound(state: State, round_: Round, message: ReportsBound, actor: st
 def _unreadable(state: State, round_: Round, message: Unreadable, actor: str) -> None:
     round_.changes.dead.append(message)
     state.count("dead")
+    if message.reply_to:
+        refusal = Rejected(RunId(""), "unreadable", message.reason, message.correlation_id)
+        reply(round_, message.reply_to, refusal, plain=True)
     session_id, number = message.headers.get("session"), message.headers.get("number")
     session = state.sessions.get(SessionId(str(session_id))) if session_id else None
     if session is None:
