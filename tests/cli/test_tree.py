@@ -137,3 +137,8 @@ def test_times_may_come_as_text() -> None:
 
 def test_no_rows_draw_nothing() -> None:
     assert draw([], START) == []
+
+
+def test_what_is_waited_for_from_outside_is_said() -> None:
+    (line,) = draw([row("a", started=0, status="HANGING", waits=["signal 'approved'", "token t1"])], at(9))
+    assert line.note(100) == "waits for signal 'approved', token t1"
