@@ -121,6 +121,17 @@ def test_the_open_children_of_a_generation_are_canceled_when_it_continues() -> N
     assert world.status(fresh) is S.DISPATCHED
 
 
+def test_a_fact_that_comes_in_the_very_batch_of_its_generations_end_is_not_told_to_the_next() -> None:
+    world, worker, start = begun()
+    ask(world, worker, start, "t")
+    (child,) = world.starts(worker)
+    world.directives(worker)
+    ended = Finished(child.run_id, child.epoch, "completed", world.now, result=b"out")
+    world.report(worker, ended, Finished(start.run_id, start.epoch, "continued", world.now, result=b"next"))
+    assert [type(one) for one in world.directives(worker)] == [Start]
+    assert world.book.delivery_log(start.run_id) == []
+
+
 def test_a_cancel_between_two_generations_ends_the_run_at_once() -> None:
     world, worker, start = begun(pool="default")
     world.say(worker, Beat(draining=True))

@@ -50,6 +50,7 @@ def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[
     """A workflow begins anew, with nothing recorded but its signals (all, or the unread ones); the children of the old
     journal are canceled."""
     run.attempt_at = None
+    round_.deliveries.pop(run.id, None)  # facts of the old journal, which this very round was about to send
     flow = run.flow
     if flow is not None:
         if flow.open_calls:
