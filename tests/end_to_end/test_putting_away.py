@@ -33,7 +33,7 @@ def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 async def flows(house: House, pool: str, **environment: str) -> Part:
     """A worker process for workflows."""
-    return await asyncio.to_thread(house.work, pool=pool, module=AWAY, **environment)
+    return await asyncio.to_thread(lambda: house.work(pool=pool, module=AWAY, **environment))
 
 
 async def leave(crew: Part) -> None:
