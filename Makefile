@@ -16,7 +16,7 @@ check: $(VENV)/.dev ## format, lint, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 quick: $(VENV)/.dev ## the tests that need no service
 	$(BIN)/python -m pytest -m "not service and not soak" $(ARGS)
