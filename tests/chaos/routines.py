@@ -74,6 +74,16 @@ async def stages(folder: str, seconds: float, widths: list[int]) -> int:
     return total
 
 
+@define.workflow(name="chaos.stages_elsewhere", version="1.0.0")
+async def stages_elsewhere(folder: str, seconds: float, widths: list[int]) -> int:
+    """The same, with the children in the pool `tasks`: whoever kills this workflow's workers kills none of theirs."""
+    total = 0
+    for width in widths:
+        calls = [note(folder, index, seconds).using(pool="tasks") for index in range(width)]
+        total += sum(await asyncio.gather(*calls))
+    return total
+
+
 @define.workflow(name="chaos.pair", version="1.0.0")
 async def pair(folder: str, value: int, seconds: float) -> int:
     """Two steps, one after the other."""

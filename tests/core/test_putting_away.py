@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from longshore.core.ids import Address, RunId, SessionId
-from longshore.core.message import Cancel, Commands, Finished, Start, Suspended, Timer
+from longshore.core.message import Cancel, ChildDied, Commands, Finished, Start, Suspended, Timer
 from longshore.core.run import Status
 from tests.core.stages import ask
 from tests.simulation.world import World, task, workflow
@@ -151,6 +151,18 @@ def test_facts_that_came_before_it_was_put_away_wake_it_at_once() -> None:
     parent.end_one()
     parent.world.report(parent.worker, Suspended(parent.run_id, parent.start.epoch, 1))
     assert parent.status() is S.DISPATCHED, "what was sent to its worker is not kept waiting"
+
+
+def test_a_parent_whose_worker_was_lost_does_not_rest() -> None:
+    parent = Parent(4, wakened=False)
+    parent.end_one()
+    parent.go_on()
+    parent.world.say(parent.worker, ChildDied(parent.worker))
+    parent.worker = parent.world.join("w2", offers=[task(), workflow()], slots=4)
+    assert parent.status() is S.SUSPENDED
+    (child, *_) = parent.world.starts(parent.worker)
+    parent.world.finish(parent.worker, child)
+    assert parent.status() is S.DISPATCHED
 
 
 def test_why_a_resting_parent_waits_is_said_with_its_time() -> None:

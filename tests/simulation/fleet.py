@@ -356,12 +356,13 @@ def check_rest(rows: list[HistoryRow], told: list[datetime]) -> None:
     """A workflow that is put away is not woken for one of several calls right after it was woken before, nor does it
     rest for longer than that."""
     rest, last = LedgerConfig().wake_every, None
-    changes = [(before.at, row) for before, row in pairwise(rows) if row.valid and row.from_status == "SUSPENDED"]
-    for since, row in changes:
-        waited = row.at - min((at for at in told if since < at <= row.at), default=row.at)
+    changes = [(before, row) for before, row in pairwise(rows) if row.valid and row.from_status == "SUSPENDED"]
+    for put_away, row in changes:
+        waited = row.at - min((at for at in told if put_away.at < at <= row.at), default=row.at)
         assert waited <= rest + timedelta(seconds=2), f"{row.run_id} had facts and was not woken"
         anew = last and any(_continues(one) for one in rows[last.seq : row.seq])
-        if last and row.reason == "some of its calls have ended" and row.attempt == last.attempt and not anew:
+        rested = put_away.reason == "put away" and row.reason == "some of its calls have ended"
+        if last and rested and row.attempt == last.attempt and not anew:
             assert row.at - last.at >= rest, f"{row.run_id} was woken too often"
         last = row
 

@@ -175,10 +175,18 @@ class Fleet:
         eventually_sync(ready, within=within, what=f"{part.name} being ready")
 
     def start_workers(
-        self, *, processes: int = 1, slots: int = 16, ready: bool = True, grace: str = "", **environment: str
+        self,
+        *,
+        processes: int = 1,
+        slots: int = 16,
+        ready: bool = True,
+        grace: str = "",
+        pool: str = "default",
+        **environment: str,
     ) -> Part:
         """`longshore worker`: a supervisor and its processes. With `ready` the ledger's word on each is waited for."""
         arguments = ["worker", *self.modules, "--processes", str(processes), "--slots", str(slots)]
+        arguments += ["--pool", pool]
         part = self._start(f"worker-{len(self.parts)}", arguments, environment)
         if ready:
             self.wait_joined(part, processes)

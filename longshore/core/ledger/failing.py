@@ -90,6 +90,7 @@ def crash(state: State, round_: Round, run: Run, session: Session, reason: str, 
     if status is Status.CANCELING:
         conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
     elif status is Status.HANGING:
+        (run.flow or Flow()).rest_until = None  # only workflows hang; nobody put it away, so the next fact wakes it
         put_away(state, round_, run, reason)
     elif status is Status.DISPATCHED:
         _lost_before_start(state, round_, run, reason)
