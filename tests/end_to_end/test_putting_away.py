@@ -31,9 +31,15 @@ def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield house
 
 
-async def flows(house: House, pool: str, **environment: str) -> Part:
+async def flows(house: House, pool: str, *, suspend_after: str = "300s", max_hanging: str = "1000") -> Part:
     """A worker process for workflows."""
-    return await asyncio.to_thread(lambda: house.work(pool=pool, module=AWAY, **environment))
+    return await asyncio.to_thread(
+        house.work,
+        pool=pool,
+        module=AWAY,
+        LONGSHORE_SUSPEND_AFTER=suspend_after,
+        LONGSHORE_MAX_HANGING=max_hanging,
+    )
 
 
 async def leave(crew: Part) -> None:
@@ -82,7 +88,7 @@ async def test_after_a_drain_it_goes_on_on_another_worker(house: House, client: 
 async def test_after_it_was_put_away_it_goes_on_within_a_second_of_what_it_waits_for(
     house: House, client: Client, tmp_path: Path
 ) -> None:
-    await flows(house, "brief", LONGSHORE_SUSPEND_AFTER="100ms")
+    await flows(house, "brief", suspend_after="100ms")
     run = await client.trigger(one(str(tmp_path)).using(pool="brief"))
     await in_status(run, "SUSPENDED", within=10)
     await eventually(lambda: lines(tmp_path) == ["only"], within=5)
@@ -95,7 +101,7 @@ async def test_after_it_was_put_away_it_goes_on_within_a_second_of_what_it_waits
 
 
 async def test_put_away_several_times_it_executes_nothing_twice(house: House, client: Client, tmp_path: Path) -> None:
-    await flows(house, "again", LONGSHORE_SUSPEND_AFTER="100ms")
+    await flows(house, "again", suspend_after="100ms")
     run = await client.trigger(steps(str(tmp_path)).using(pool="again"))
     await in_status(run, "SUSPENDED", within=10)
     open_gate(tmp_path, "left")
@@ -107,7 +113,7 @@ async def test_put_away_several_times_it_executes_nothing_twice(house: House, cl
 
 
 async def test_beyond_the_bound_some_are_put_away_and_all_end(house: House, client: Client, tmp_path: Path) -> None:
-    await flows(house, "tight", LONGSHORE_MAX_HANGING="2")
+    await flows(house, "tight", max_hanging="2")
     folders = [tmp_path / str(number) for number in range(5)]
     for folder in folders:
         folder.mkdir()
@@ -127,7 +133,7 @@ async def test_beyond_the_bound_some_are_put_away_and_all_end(house: House, clie
 async def test_a_parent_of_many_that_is_put_away_is_not_woken_for_each(
     house: House, client: Client, tmp_path: Path
 ) -> None:
-    await flows(house, "many", LONGSHORE_SUSPEND_AFTER="100ms")
+    await flows(house, "many", suspend_after="100ms")
     run = await client.trigger(naps(str(tmp_path), 40, 0.12).using(pool="many"))
     assert await run.result(timeout=20) == list(range(40))
     assert len(wakes(house, run)) <= 3, "40 children ended within 5 s: the first, the last, perhaps one between"
@@ -138,7 +144,7 @@ async def test_after_a_restart_of_the_coordinator_those_that_hang_and_those_put_
     house: House, client: Client, tmp_path: Path
 ) -> None:
     await flows(house, "stay")
-    await flows(house, "gone", LONGSHORE_SUSPEND_AFTER="100ms")
+    await flows(house, "gone", suspend_after="100ms")
     (tmp_path / "stay").mkdir()
     (tmp_path / "gone").mkdir()
     stays = await client.trigger(steps(str(tmp_path / "stay")).using(pool="stay"))
