@@ -132,6 +132,7 @@ async def test_a_workflow_whose_worker_is_killed_five_times_ends_once_and_every_
     say(test="workflow", seed=seed, executions=len(lines(fleet.folder)))
 
 
+@pytest.mark.soak
 async def test_a_workflow_killed_ten_times_at_random_moments_ends_once_and_every_child_is_executed_once(
     fleet: Fleet,
 ) -> None:
