@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from longshore.core.message import ClaimCheck, Failure, Offer, Value
+from longshore.core.ids import Address, RunId
+from longshore.core.message import CallRow, ClaimCheck, Failure, Offer, Value
 
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,3 +80,18 @@ def ref_of(check: ClaimCheck) -> str:
 def names(text: str) -> tuple[str, ...]:
     """The names of columns, written as one text."""
     return tuple(text.split())
+
+
+def call_of(row: Any) -> CallRow:
+    """A call or wait, from the columns of its row."""
+    address, kind, name, digest, asked_seq, child_id, place, closed = row
+    return CallRow(
+        address=Address(address),
+        kind=kind,
+        name=name,
+        digest=digest,
+        asked_seq=asked_seq,
+        child_id=RunId(child_id),
+        place=place,
+        closed=bool(closed),
+    )

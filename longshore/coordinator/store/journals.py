@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from longshore.coordinator.store.columns import failure_of, moment_of, value_of
+from longshore.coordinator.store.columns import call_of, failure_of, moment_of, value_of
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.reader import Page, Reader
 from longshore.coordinator.store.statements import marks_of
@@ -117,18 +117,3 @@ def _read_calls(connection: Connection, run_id: RunId, generation: int, after: i
     )
     found = connection.exec_driver_sql(text, (run_id, generation, after, upto))
     yield from map(call_of, found)
-
-
-def call_of(row: Any) -> CallRow:
-    """A call or wait, from the columns of its row."""
-    address, kind, name, digest, asked_seq, child_id, place, closed = row
-    return CallRow(
-        address=Address(address),
-        kind=kind,
-        name=name,
-        digest=digest,
-        asked_seq=asked_seq,
-        child_id=RunId(child_id),
-        place=place,
-        closed=bool(closed),
-    )

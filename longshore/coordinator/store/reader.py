@@ -13,7 +13,16 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from longshore.coordinator.store import rows
-from longshore.coordinator.store.columns import failure_of, ids_of, micros, moment, moment_of, offers_of, value_of
+from longshore.coordinator.store.columns import (
+    call_of,
+    failure_of,
+    ids_of,
+    micros,
+    moment,
+    moment_of,
+    offers_of,
+    value_of,
+)
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.statements import ManyKeys, marks_of
@@ -223,11 +232,11 @@ class Reader:
     def _read_calls(self, connection: Connection, facts: Facts, needs: Needs) -> None:
         for run_id in needs.calls:
             found = connection.exec_driver_sql(self._calls, (run_id,))
-            facts.calls[run_id] = {row[0]: _call(row) for row in found}
+            facts.calls[run_id] = {row[0]: call_of(row) for row in found}
         for run_id, addresses in needs.addresses.items():
             if run_id not in facts.calls:
                 some = self._addresses.rows(connection, list(addresses), (run_id,))
-                facts.calls[run_id] = {row[0]: _call(row) for row in some}
+                facts.calls[run_id] = {row[0]: call_of(row) for row in some}
 
     def _read_waits(self, connection: Connection, facts: Facts, needs: Needs) -> None:
         facts.tokens = {row[0]: _token(row) for row in self._tokens.rows(connection, list(needs.tokens))}
@@ -312,20 +321,6 @@ class Reader:
 
 def _tags(stored: str) -> list[str]:
     return msgspec.json.decode(stored, type=list[str]) if stored else []
-
-
-def _call(row: Any) -> CallRow:
-    address, kind, name, digest, asked_seq, child_id, place, closed = row
-    return CallRow(
-        address=Address(address),
-        kind=kind,
-        name=name,
-        digest=digest,
-        asked_seq=asked_seq,
-        child_id=RunId(child_id),
-        place=place,
-        closed=bool(closed),
-    )
 
 
 def _token(row: Any) -> TokenRow:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from longshore.coordinator.store.columns import moment, value_of
+from longshore.coordinator.store.columns import call_of, moment, value_of
 from longshore.coordinator.store.faults import translated
-from longshore.coordinator.store.journals import call_of, deliveries_after
+from longshore.coordinator.store.journals import deliveries_after
 from longshore.coordinator.store.statements import marks_of
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Delivery, Value
