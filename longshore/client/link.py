@@ -188,6 +188,7 @@ class Link:
             flight.add_done_callback(self._landed)
         if self._crowd:
             self._crowd.admit(CROWDED - len(self._outbound))
+            self._schedule()  # those whose turn it is may have nothing to send: canceled, or with a bad argument
 
     def _next_batch(self) -> tuple[list[Errand[Waiter]], list[Outgoing]]:
         triggers: list[Errand[Waiter]] = []
@@ -276,7 +277,7 @@ class Link:
         if not flight.cancelled() and (error := flight.exception()) is not None:
             _log.error("sending commands failed unexpectedly", exc_info=error)
             self._break(BrokerUnavailableError(f"sending commands failed: {error}"))
-        elif self._outbound or self._outcomes:
+        elif self._outbound or self._outcomes or self._crowd:
             self._schedule()
 
     # ------------------------------------------------------------------------------------------------- the world

@@ -7,7 +7,7 @@ import asyncio
 from longshore.client import Client
 from longshore.client.crowd import FOR_EVER, Crowd
 from longshore.client.link import CROWDED
-from longshore.core.errors import BrokerUnavailableError
+from longshore.core.errors import BrokerUnavailableError, EncodingError
 from longshore.serialization.arguments import decode_arguments
 from tests.client.scripted import Scripted
 
@@ -67,3 +67,23 @@ async def test_nobody_in_a_crowd_waits_longer_than_it_said(client: Client, coord
     assert loop.time() - begun < 10
     await coordinator.listen()
     assert await client.run("add", args=[1, 1]) == 2
+
+
+async def test_a_crowd_that_has_nothing_to_send_after_all_keeps_nobody_waiting(
+    client: Client, coordinator: Scripted
+) -> None:
+    good = (client.run("add", args=[number, 1]) for number in range(CROWDED))
+    bad = (client.run("add", args=[object()]) for _ in range(3 * CROWDED))
+    last = client.run("add", args=[1, 1])
+    found = await asyncio.wait_for(asyncio.gather(*good, *bad, last, return_exceptions=True), 5)
+    assert found[-1] == 2
+    assert {type(one) for one in found[CROWDED:-1]} == {EncodingError}
+
+
+async def test_a_canceled_crowd_leaves_nobody_behind_it_waiting(client: Client, coordinator: Scripted) -> None:
+    crowd = [asyncio.create_task(client.run("add", args=[number, 1])) for number in range(4 * CROWDED)]
+    await asyncio.sleep(0)
+    for one in crowd:
+        one.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    assert await asyncio.wait_for(client.run("add", args=[1, 1]), 5) == 2
