@@ -11,9 +11,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.orders import Ask, Cancel, Command, CompleteToken, Message, Resume, Signal, Trigger, tag_of
 from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value, Wait
 
 __all__ = [
@@ -76,93 +75,10 @@ MAX_ITEMS: Final = 1000
 """No body holds more messages than this."""
 
 
-class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
-    """The root of all messages; the tag is the class name in snake_case."""
-
-
-def _tag(name: str) -> str:
-    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-# ------------------------------------------------------------------------------------------- client -> coordinator
-
-
-class Trigger(Message, tag=_tag):
-    """Start a run. The same `run_id` again is the same run. `wants` is "accepted" or "outcome" (also the final
-    answer)."""
-
-    routine: str
-    run_id: RunId = RunId("")
-    input: Value = b""
-    options: Options = msgspec.field(default_factory=Options)
-    reply_to: str = ""
-    wants: str = "accepted"
-    traceparent: str = ""
-    correlation_id: str = ""
-    cache_key: str = ""
-    plain: bool = False  # from a foreign program: answers go out as JSON
-
-
-class Cancel(Message, tag=_tag):
-    """Cancel a run and, by its policy, its children."""
-
-    run_id: RunId
-    reason: str = ""
-    ask_id: str = ""
-    reply_to: str = ""
-
-
-class Resume(Message, tag=_tag):
-    """Let a BLOCKED run go on; its crashes and losses are forgotten. `by` is who says so, for its history."""
-
-    run_id: RunId
-    by: str = ""
-    reason: str = ""
-    ask_id: str = ""
-    reply_to: str = ""
-
-
-class Signal(Message, tag=_tag):
-    """Tell a workflow something by name, whether it waits for it yet or not. The same `signal_id` again is the same
-    signal. Answered with Answer."""
-
-    run_id: RunId
-    name: str
-    value: Value = b""
-    signal_id: str = ""
-    ask_id: str = ""
-    reply_to: str = ""
-    plain: bool = False  # from a foreign program: the answer goes out as JSON
-
-
-class CompleteToken(Message, tag=_tag):
-    """Give a workflow what it waits for at a token: a value, or the text of an error. Answered with Answer."""
-
-    token: str
-    value: Value = b""
-    error: str | None = None
-    ask_id: str = ""
-    reply_to: str = ""
-    plain: bool = False
-
-
-class Ask(Message, tag=_tag):
-    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
-    Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
-
-    what: str
-    ask_id: str
-    reply_to: str
-    run_ids: list[RunId] = []
-    params: dict[str, Any] = {}
-
-
-Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken
-
 # ------------------------------------------------------------------------------------------- coordinator -> client
 
 
-class Accepted(Message, tag=_tag):
+class Accepted(Message, tag=tag_of):
     """The ledger has the run, durably. `existing`: the run was there before (same id or idempotency key)."""
 
     run_id: RunId
@@ -173,7 +89,7 @@ class Accepted(Message, tag=_tag):
     reason: str = ""
 
 
-class Rejected(Message, tag=_tag):
+class Rejected(Message, tag=tag_of):
     """The ledger refuses by a rule; nothing is stored."""
 
     run_id: RunId
@@ -182,7 +98,7 @@ class Rejected(Message, tag=_tag):
     correlation_id: str = ""
 
 
-class RunChanged(Message, tag=_tag):
+class RunChanged(Message, tag=tag_of):
     """A run changed its status. Final ones carry the outcome."""
 
     run_id: RunId
@@ -196,7 +112,7 @@ class RunChanged(Message, tag=_tag):
     correlation_id: str = ""
 
 
-class Answer(Message, tag=_tag):
+class Answer(Message, tag=tag_of):
     """The answer to an Ask: plain data, or `error` as {rule, text}."""
 
     ask_id: str
@@ -209,7 +125,7 @@ Reply = Accepted | Rejected | RunChanged | Answer
 # ------------------------------------------------------------------------------------------- coordinator -> worker
 
 
-class Welcome(Message, tag=_tag):
+class Welcome(Message, tag=tag_of):
     """The session is open: send the outbox again from `taken` + 1; directives count from 1."""
 
     term: int
@@ -218,7 +134,7 @@ class Welcome(Message, tag=_tag):
     refused: str = ""  # why this worker may not join (probe object not readable, protocol too old); it exits with it
 
 
-class Ping(Message, tag=_tag):
+class Ping(Message, tag=tag_of):
     """Are you there? `hello`: say Hello again. `taken` is the last report the ledger has."""
 
     term: int
@@ -227,7 +143,7 @@ class Ping(Message, tag=_tag):
     hello: bool = False
 
 
-class Start(Message, tag=_tag):
+class Start(Message, tag=tag_of):
     """Execute this run. For a workflow that ran before, `last_seq` > 0 and the journal is to be fetched."""
 
     run_id: RunId
@@ -251,7 +167,7 @@ class Start(Message, tag=_tag):
     generation: int = 0  # of a workflow: how many journals it has begun before this one
 
 
-class Deliver(Message, tag=_tag):
+class Deliver(Message, tag=tag_of):
     """New facts for a workflow the worker holds."""
 
     run_id: RunId
@@ -259,7 +175,7 @@ class Deliver(Message, tag=_tag):
     deliveries: list[Delivery]
 
 
-class JournalPage(Message, tag=_tag):
+class JournalPage(Message, tag=tag_of):
     """The answer to Fetch: calls asked and facts delivered with a seq in (after, upto]; `last` if upto is the end.
     Calls asked in the pump of seq 0 come with the first page (after = -1). `more`: this is only a part of that page's
     calls (they do not fit one body); nothing is to be replayed or fetched until its last part."""
@@ -274,7 +190,7 @@ class JournalPage(Message, tag=_tag):
     more: bool = False
 
 
-class CancelRun(Message, tag=_tag):
+class CancelRun(Message, tag=tag_of):
     """Tell the code that it is canceled; it may still clean up."""
 
     run_id: RunId
@@ -282,14 +198,14 @@ class CancelRun(Message, tag=_tag):
     reason: str = ""
 
 
-class Abandon(Message, tag=_tag):
+class Abandon(Message, tag=tag_of):
     """This run is no longer yours: drop it and report nothing."""
 
     run_id: RunId
     epoch: int
 
 
-class Drain(Message, tag=_tag):
+class Drain(Message, tag=tag_of):
     """Take nothing new, hand back, finish, leave."""
 
 
@@ -298,7 +214,7 @@ Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon
 # ------------------------------------------------------------------------------------------- worker -> coordinator
 
 
-class Hello(Message, tag=_tag):
+class Hello(Message, tag=tag_of):
     """Opens a session, and opens it again. `probe` is an object the worker wrote to the payload store."""
 
     worker_id: WorkerId
@@ -316,7 +232,7 @@ class Hello(Message, tag=_tag):
     """The last report the worker knows to be taken: so a ledger that has forgotten the session can go on from it."""
 
 
-class Beat(Message, tag=_tag):
+class Beat(Message, tag=tag_of):
     """I live. `directive` is the last directive number taken, `held` a digest over (run_id, epoch) of what is held."""
 
     directive: int = 0
@@ -325,7 +241,7 @@ class Beat(Message, tag=_tag):
     draining: bool = False
 
 
-class Started(Message, tag=_tag):
+class Started(Message, tag=tag_of):
     """The body began at `at`."""
 
     run_id: RunId
@@ -333,7 +249,7 @@ class Started(Message, tag=_tag):
     at: datetime
 
 
-class Commands(Message, tag=_tag):
+class Commands(Message, tag=tag_of):
     """What a workflow asked for in the pumps up to delivery `upto_seq` (None: more parts follow). After the last part
     the workflow hangs. `closed` are addresses it no longer waits for (canceled calls, canceled timers)."""
 
@@ -347,7 +263,7 @@ class Commands(Message, tag=_tag):
     waits: list[Wait] = []
 
 
-class Fetch(Message, tag=_tag):
+class Fetch(Message, tag=tag_of):
     """Send the journal page after this seq (-1: from the beginning)."""
 
     run_id: RunId
@@ -355,7 +271,7 @@ class Fetch(Message, tag=_tag):
     after: int = -1
 
 
-class Progress(Message, tag=_tag):
+class Progress(Message, tag=tag_of):
     """How far a run says it is, 0 to 1, with a word."""
 
     run_id: RunId
@@ -364,7 +280,7 @@ class Progress(Message, tag=_tag):
     text: str = ""
 
 
-class Finished(Message, tag=_tag):
+class Finished(Message, tag=tag_of):
     """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism, or
     continued: a workflow goes on as its next generation, whose input is `result`.
     `started_at` is given when no Started went before."""
@@ -385,7 +301,7 @@ class Finished(Message, tag=_tag):
     unread: list[int] = []  # of a workflow that continues: the signals (by seq) that its code has not taken
 
 
-class Suspended(Message, tag=_tag):
+class Suspended(Message, tag=tag_of):
     """A workflow was put away after delivery `upto_seq`."""
 
     run_id: RunId
@@ -393,7 +309,7 @@ class Suspended(Message, tag=_tag):
     upto_seq: int
 
 
-class Released(Message, tag=_tag):
+class Released(Message, tag=tag_of):
     """Handed back. Without a reason: no time or draining, not a loss. With one: could not be started (unknown
     routine)."""
 
@@ -403,11 +319,11 @@ class Released(Message, tag=_tag):
     lost: bool = False  # was executing and outlived the grace of a drain: counted as interrupted, no crash charged
 
 
-class Bye(Message, tag=_tag):
+class Bye(Message, tag=tag_of):
     """The session ends; nothing is held any more."""
 
 
-class ChildDied(Message, tag=_tag):
+class ChildDied(Message, tag=tag_of):
     """A supervisor's word: the process of this session is dead."""
 
     session: SessionId
@@ -419,7 +335,7 @@ Report = Hello | Beat | Started | Commands | Fetch | Progress | Finished | Suspe
 # ------------------------------------------------------------------------------------------- coordinator -> itself
 
 
-class Mark(Message, tag=_tag):
+class Mark(Message, tag=tag_of):
     """A second has passed for the coordinator, taken from its inbox in its turn (DESIGN 6)."""
 
     term: int

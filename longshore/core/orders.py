@@ -1,0 +1,92 @@
+"""What clients say to the coordinator, and the root of all messages. `core/message.py` has the rest of the bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from longshore.core.ids import RunId
+from longshore.core.parts import Options, Value
+
+
+class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
+    """The root of all messages; the tag is the class name in snake_case."""
+
+
+def tag_of(name: str) -> str:
+    """A message's tag, from the name of its class."""
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class Trigger(Message, tag=tag_of):
+    """Start a run. The same `run_id` again is the same run. `wants` is "accepted" or "outcome" (also the final
+    answer)."""
+
+    routine: str
+    run_id: RunId = RunId("")
+    input: Value = b""
+    options: Options = msgspec.field(default_factory=Options)
+    reply_to: str = ""
+    wants: str = "accepted"
+    traceparent: str = ""
+    correlation_id: str = ""
+    cache_key: str = ""
+    plain: bool = False  # from a foreign program: answers go out as JSON
+
+
+class Cancel(Message, tag=tag_of):
+    """Cancel a run and, by its policy, its children."""
+
+    run_id: RunId
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+
+
+class Resume(Message, tag=tag_of):
+    """Let a BLOCKED run go on; its crashes and losses are forgotten. `by` is who says so, for its history."""
+
+    run_id: RunId
+    by: str = ""
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+
+
+class Signal(Message, tag=tag_of):
+    """Tell a workflow something by name, whether it waits for it yet or not. The same `signal_id` again is the same
+    signal. Answered with Answer."""
+
+    run_id: RunId
+    name: str
+    value: Value = b""
+    signal_id: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False  # from a foreign program: the answer goes out as JSON
+
+
+class CompleteToken(Message, tag=tag_of):
+    """Give a workflow what it waits for at a token: a value, or the text of an error. Answered with Answer."""
+
+    token: str
+    value: Value = b""
+    error: str | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class Ask(Message, tag=tag_of):
+    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
+    Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
+
+    what: str
+    ask_id: str
+    reply_to: str
+    run_ids: list[RunId] = []
+    params: dict[str, Any] = {}
+
+
+Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken
