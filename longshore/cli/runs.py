@@ -228,7 +228,10 @@ async def _cancel(screen: Screen, run_id: str, reason: str) -> None:
     async with asker() as client:
         run = client.handle(run_id)
         await run.cancel(reason=reason)
-        status = await run.status()
+        _show_status(screen, run_id, await run.status())
+
+
+def _show_status(screen: Screen, run_id: str, status: str) -> None:
     if screen.as_json:
         screen.document({"run_id": run_id, "status": status})
         return
@@ -251,11 +254,7 @@ async def _resume(screen: Screen, run_id: str, reason: str) -> None:
     async with asker() as client:
         run = client.handle(run_id)
         await run.resume(reason)
-        status = await run.status()
-    if screen.as_json:
-        screen.document({"run_id": run_id, "status": status})
-        return
-    screen.text(status)
+        _show_status(screen, run_id, await run.status())
 
 
 @app.command()
