@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, 
 from longshore.core.errors import UsageError
 from longshore.core.message import Offer, Options
 from longshore.routines.context import CURRENT_RUN
+from longshore.routines.mapping import CONCURRENCY, check_concurrency, results
 from longshore.routines.options import TriggerOptions, to_message
 from longshore.routines.policy import Kind, Policy
 from longshore.serialization.arguments import Arguments, Signature
@@ -63,6 +64,41 @@ class Routine(Generic[P, R_co]):
         arguments = self.signature.bind(args, kwargs)
         caller = sys._getframe(1)
         return Call(self, arguments, caller.f_code.co_filename, caller.f_lineno)
+
+    def map(
+        self,
+        items: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        concurrency: int = CONCURRENCY,
+        return_exceptions: bool = False,
+        **options: Unpack[TriggerOptions],
+    ) -> AsyncGenerator[R_co, None]:
+        """A run for each item, as an async iterator of their results in the order of the items.
+
+        An item is the first argument; further iterables give the further ones, and the shortest ends it. At most
+        `concurrency` runs are under way. A failure ends the iteration at once, with the exception of the one that
+        failed first; with `return_exceptions` it stands in its result's place. Leaving the loop early cancels what is
+        under way. `options` are those of every run. Raises UsageError for a wrong option or number.
+        """
+        caller = sys._getframe(1)
+        message = to_message(options)
+        if message.idempotency_key:
+            raise UsageError(
+                f"{self.name}.map(idempotency_key=...): one key for all would make all of them one run; leave it out, "
+                "or call each item yourself with .using(idempotency_key=...)"
+            )
+
+        file, line = caller.f_code.co_filename, caller.f_lineno
+        del caller  # the iterator must not hold a frame
+
+        def begin(arguments: tuple[Any, ...]) -> Awaitable[Any]:
+            call = Call(self, self.signature.bind(arguments, {}), file, line)
+            call.options = message if options else None
+            return call.begin()
+
+        given = zip(items, *more, strict=False)
+        return results(given, begin, check_concurrency(concurrency), return_exceptions=return_exceptions)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.id}>"
@@ -172,12 +208,16 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         if self._waiting is not None:
             self._waiting.close()
 
-    def _begin(self) -> Generator[Any, Any, R_co]:
+    def begin(self) -> Awaitable[R_co]:
+        """Give the call to the engine in force: what to wait for. Raises UsageError."""
         self.take()
         engine = CURRENT_ENGINE.get()
         if engine is None:
             self._refuse()
-        self._waiting = waiting = engine.execute(self).__await__()
+        return engine.execute(self)
+
+    def _begin(self) -> Generator[Any, Any, R_co]:
+        self._waiting = waiting = self.begin().__await__()
         return waiting
 
     def _refuse(self) -> NoReturn:

@@ -161,6 +161,19 @@ class Scene:
             self.trace.append((tag, await one))
             await step(f"{tag} then")
 
+    async def maps(self, tag: str, _depth: int) -> None:
+        width, collects = 1 + len(tag) % 3, len(tag) % 2 > 0
+        numbers = range(6)
+        try:
+            async for value in may_fail.map([tag] * 9, numbers, concurrency=width, return_exceptions=collects):
+                self.trace.append((tag, str(value)))
+                if value == 42:
+                    break
+                if not collects:
+                    await step(f"{tag} took", value)
+        except RuntimeError:
+            self.trace.append((tag, "one of them failed"))
+
     async def shields(self, tag: str, _depth: int) -> None:
         inner = asyncio.ensure_future(step(tag))
         try:
@@ -183,7 +196,7 @@ class Scene:
 Act = Callable[[Scene, str, int], Coroutine[Any, Any, None]]
 SHALLOW: list[Act] = [
     Scene.calls, Scene.calls, Scene.retries, Scene.times_out, Scene.sleeps, Scene.shares, Scene.generates, Scene.draws,
-    Scene.hears, Scene.hears_all, Scene.is_paid, Scene.until,
+    Scene.hears, Scene.hears_all, Scene.is_paid, Scene.until, Scene.maps,
 ]  # fmt: skip
 DEEP: list[Act] = [
     Scene.waits_for, Scene.gathers, Scene.gathers, Scene.groups, Scene.races, Scene.takes_as_completed, Scene.shields,
