@@ -74,18 +74,43 @@ async def stages(folder: str, seconds: float, widths: list[int]) -> int:
     return total
 
 
-@define.workflow(name="chaos.stages_elsewhere", version="1.0.0")
-async def stages_elsewhere(folder: str, seconds: float, widths: list[int]) -> int:
-    """The same, with the children in the pool `tasks`: whoever kills this workflow's workers kills none of theirs."""
-    total = 0
-    for width in widths:
-        calls = [note(folder, index, seconds).using(pool="tasks") for index in range(width)]
-        total += sum(await asyncio.gather(*calls))
-    return total
-
-
 @define.workflow(name="chaos.pair", version="1.0.0")
 async def pair(folder: str, value: int, seconds: float) -> int:
     """Two steps, one after the other."""
     first = await note(folder, value, seconds)
     return await thread_note(folder, first, seconds)
+
+
+# ------------------------------------------------------------------------------------------- children held by a tide
+
+
+def set_tide(folder: Path, height: int) -> None:
+    """So many of the children may begin; one write, by rename, so that nobody reads half of it."""
+    (folder / "tide.new").write_text(str(height))
+    (folder / "tide.new").rename(folder / "tide")
+
+
+def is_dry(folder: str) -> bool:
+    """Whether one more child may begin."""
+    place = Path(folder) / "tide"
+    return len(lines(Path(folder))) < int(place.read_text())
+
+
+@define.action(name="chaos.wave", version="1.0.0")
+async def wave(folder: str, value: int, seconds: float) -> int:
+    """Begins when the tide is high enough: how far its parent can come is the test's to say, not the machine's."""
+    while not is_dry(folder):
+        await asyncio.sleep(0.02)
+    leave_line(folder)
+    await asyncio.sleep(seconds)
+    return 2 * value
+
+
+@define.workflow(name="chaos.waves", version="1.0.0")
+async def waves(folder: str, seconds: float, widths: list[int]) -> int:
+    """`stages` with the children in the pool `tasks`: whoever kills this workflow's workers kills none of theirs."""
+    total = 0
+    for width in widths:
+        calls = [wave(folder, index, seconds).using(pool="tasks") for index in range(width)]
+        total += sum(await asyncio.gather(*calls))
+    return total

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from longshore.client import Client
-from longshore.core.policy import CRASHES_TO_BLOCK
 from tests.chaos.conftest import NewFleet
-from tests.chaos.routines import STAGES, apart, lines, note, pair, stages, stages_elsewhere, thread_note
+from tests.chaos.routines import STAGES, apart, lines, note, pair, stages, thread_note
 from tests.chaos.story import Crowd, again_after, end_well, say, start_crowd, worker_ids
 from tests.support.fleet import Fleet, Part
 from tests.support.rabbit import RabbitNode
@@ -130,38 +129,6 @@ async def test_a_workflow_whose_worker_is_killed_five_times_ends_once_and_every_
     children = [row[0] for row in fleet.rows.ask("SELECT id FROM run WHERE parent_id = ?", crowd.ids[0])]
     assert len(children) == sum(widths) and set(children) == set(lines(fleet.folder))
     say(test="workflow", seed=seed, executions=len(lines(fleet.folder)))
-
-
-@pytest.mark.soak
-async def test_a_workflow_killed_ten_times_at_random_moments_ends_once_and_every_child_is_executed_once(
-    fleet: Fleet,
-) -> None:
-    seed = random.randrange(1_000_000)
-    chance = random.Random(seed)
-    fleet.start_coordinator()
-    crew = fleet.start_workers(processes=2, pool="flows")
-    fleet.start_workers(processes=1, slots=8, pool="tasks")
-    async with fleet.client() as client:
-        widths = list(STAGES)
-        flow = stages_elsewhere(str(fleet.folder), 0.8, widths).using(pool="flows")
-        crowd = await start_crowd(client, fleet, [flow], [sum(2 * index for width in widths for index in range(width))])
-        for reached in sorted(chance.sample(range(1, sum(widths) - 60), 10)):
-            await crowd.reach(reached, within=60)
-            await asyncio.sleep(chance.uniform(0.0, 0.3))  # at any moment: while it hangs, replays, or is on its way
-            await eventually(lambda: not about_to_be_blocked(fleet, crowd.ids[0]), within=20)
-            await kill_holder(fleet, crew, crowd.ids[0])
-        counted = await end_well(crowd, within=60)
-    children = [run_id for (run_id,) in fleet.rows.ask("SELECT id FROM run WHERE parent_id = ?", crowd.ids[0])]
-    assert len(children) == sum(widths)
-    assert set(children) == set(counted) and set(counted.values()) == {1}, "nobody killed the children's worker"
-    died = [row for row in fleet.rows.histories()[crowd.ids[0]] if "died" in row.reason]
-    say(test="workflow killed ten times", seed=seed, lost=len(died), executions=sum(counted.values()))
-    assert len(died) == 10
-
-
-def about_to_be_blocked(fleet: Fleet, run_id: str) -> bool:
-    """Whether one more crash would be the third in a row without any progress between: that is for a person."""
-    return fleet.rows.crashes().get(run_id, 0) >= CRASHES_TO_BLOCK - 1
 
 
 async def kill_holder(fleet: Fleet, crew: Part, run_id: str) -> None:
