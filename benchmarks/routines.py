@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from longshore import define
 
@@ -38,6 +39,22 @@ async def three_steps(number: int) -> int:
 async def gather(count: int) -> int:
     """All at once; gives how many came back right."""
     results = await asyncio.gather(*(noop(number, "") for number in range(count)))
+    return sum(result == number for number, result in enumerate(results))
+
+
+@define.workflow(name="bench.map", version="1.0.0")
+async def maps(count: int) -> int:
+    """One call for each number, a hundred under way; gives how many came back right and in order."""
+    right = 0
+    async for result in noop.map(range(count), itertools.repeat("")):
+        right += result == right
+    return right
+
+
+@define.workflow(name="bench.gather_texts", version="1.0.0")
+async def gather_texts(count: int, size: int) -> int:
+    """All at once, each with a text of so many characters; gives how many came back right."""
+    results = await asyncio.gather(*(noop(number, f"{number:0{size}}") for number in range(count)))
     return sum(result == number for number, result in enumerate(results))
 
 

@@ -1,4 +1,4 @@
-"""`routine.map(...)` inside a workflow: a window of calls, results in order, failures and leaving early, replayed alike."""
+"""`routine.map(...)` in a workflow: a window of calls, results in order, failures, leaving early; replayed alike."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from longshore import ArgumentError, UsageError, define
+from longshore.core.message import Options
 from longshore.engine.workflow import Completed
 from tests.engine.book import Book
 from tests.engine.steps import error, f, g, value
@@ -237,9 +238,9 @@ def test_one_map_feeds_another() -> None:
 
     book = Book(flow)
     book.begin()
-    for number in range(6):
-        step = book.answer(f"0:{number}", number * 10)
-    assert value(step) == [30, 40, 50]
+    for number in range(5):
+        book.answer(f"0:{number}", number * 10)
+    assert value(book.answer("0:5", 50)) == [30, 40, 50]
 
 
 def test_it_replays_from_every_delivery_with_the_same_calls() -> None:
@@ -247,7 +248,7 @@ def test_it_replays_from_every_delivery_with_the_same_calls() -> None:
         return [str(one) async for one in f.map(range(12), concurrency=3, return_exceptions=True)]
 
     book = Book(flow)
-    book.begin()
+    step = book.begin()
     for number in (1, 0, 3, 2, 5, 4, 6, 8, 7, 9, 11, 10):
         result = ValueError(number) if number % 4 == 3 else number
         step = book.answer(f"0:{number}", result)
@@ -287,7 +288,7 @@ def test_options_are_those_of_every_run_and_wrong_ones_are_refused_where_they_ar
         return [one async for one in f.map("ab", tags=["x"], max_attempts=1)]
 
     step = Book(flow).begin()
-    assert [(call.call.options.tags, call.call.options.max_attempts) for call in step.calls] == [(["x"], 1)] * 2
+    assert [call.call.options for call in step.calls] == [Options(tags=["x"], max_attempts=1)] * 2
     with pytest.raises(UsageError, match="did you mean tags"):
         f.map([1], tagz=["x"])  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="one key for all"):
@@ -295,5 +296,5 @@ def test_options_are_those_of_every_run_and_wrong_ones_are_refused_where_they_ar
 
 
 async def test_where_nothing_can_execute_it_says_what_to_do() -> None:
-    with pytest.raises(UsageError, match="nothing here can execute f@1.0.0"):
+    with pytest.raises(UsageError, match=r"nothing here can execute f@1\.0\.0"):
         await anext(f.map([1]))

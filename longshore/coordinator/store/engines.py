@@ -21,7 +21,7 @@ _PRAGMAS: Final = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=OFF",
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-65536",  # 64 MiB
+    "PRAGMA cache_size=-16384",  # KiB: with 64 MiB 150,000 runs cost the same, with 8 MiB a seventh more
     "PRAGMA wal_autocheckpoint=2000",  # pages, 16 MiB: a checkpoint costs two fsyncs and many writes
 )
 
@@ -50,8 +50,11 @@ def file_of(url: URL) -> Path:
 
 
 def reading(made: Engine) -> Connection:
-    """A connection for reading: every statement sees what is committed when it begins."""
-    return made.connect().execution_options(isolation_level="AUTOCOMMIT")
+    """A connection for reading: every statement sees what is committed when it begins. It keeps few pages: what it
+    reads is mostly new."""
+    connection = made.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection.exec_driver_sql("PRAGMA cache_size=-4096")  # KiB
+    return connection
 
 
 def _set_up(connection: Any, _: object) -> None:
