@@ -37,7 +37,8 @@ def mark_started(round_: Round, session: Session, run: Run, at: datetime) -> Non
 
 
 def finished(state: State, round_: Round, session: Session, report: Finished) -> None:
-    """The body ended, one way or another."""
+    """The body ended, one way or another. What a workflow asked for in its last pump is not kept, so that pump does not
+    count as processed: a cleanup that replays it must not be told that its code has changed."""
     run = owned(state, session.id, report.run_id, report.epoch)
     if run is None:
         return
@@ -52,8 +53,6 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
         mark_started(round_, session, run, report.started_at or report.at)
     elif run.status is Status.HANGING:
         move(round_, run, Status.EXECUTING, "goes on", worker=session.worker_id)
-    if report.upto_seq is not None and run.flow is not None and report.how != "nondeterminism":
-        run.flow.processed_seq = max(run.flow.processed_seq, report.upto_seq)
     _END[report.how](state, round_, session, run, report)
 
 
