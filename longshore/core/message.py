@@ -158,6 +158,7 @@ class Start(Message, tag=tag_of):
     processed_seq: int = -1
     cache: bool = False  # compute and report the cache key
     canceling: str | None = None  # placed once more for its cleanup; the reason
+    wary: bool = False  # the body is to begin only when its Started has arrived: it may take its worker with it
     queue: str = ""
     parent_id: RunId = RunId("")
     root_id: RunId = RunId("")

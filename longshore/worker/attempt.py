@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,6 +18,14 @@ from longshore.telemetry import ids
 
 WORKFLOW: Final = "workflow"
 """The kind of attempts that the workflow host has; the other kinds are the isolations: thread, loop, process."""
+
+
+def by_kind(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """The attempts of each kind, in order."""
+    kinds: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        kinds.setdefault(attempt.kind, []).append(attempt)
+    return kinds
 
 
 class Attempt:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
-from longshore.core.ids import RunId
+from longshore.core.ids import RunId, WorkerId
 from longshore.core.message import Finished, Held, Progress, Released, Report, Start, Started, Suspended
 from longshore.core.outbox import held_digest
 from longshore.routines.routine import Routine
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.desk import Note
+from longshore.worker.wary import Wary
 
 PROGRESS_EVERY: Final = 0.2
 """Seconds between two Progress reports of one run at least; the latest word is never lost."""
@@ -50,6 +52,7 @@ class Roster:
         self._begun: list[Attempt] = []
         self._talking: dict[RunId, Attempt] = {}
         self._untaken: deque[tuple[int, list[Attempt]]] = deque()
+        self._wary = Wary()
 
     def admit(self, start: Start, routine: Routine[..., object]) -> Attempt:
         """Hold a run from here on, in place of whatever was held of it before."""
@@ -57,8 +60,25 @@ class Roster:
         self.untold += 1
         return attempt
 
-    def refuse(self, start: Start, reason: str) -> None:
-        """Hand back a run that cannot be started here."""
+    def tell(self, attempt: Attempt) -> None:
+        """Report that it begins, before it does: its body must not until `arrived` names it."""
+        self._reports.append(Started(attempt.run_id, attempt.epoch, datetime.now(UTC)))
+        attempt.told = True
+        self.untold -= 1
+        self._wary.hold(attempt)
+
+    def withdraw(self, attempt: Attempt) -> bool:
+        """Let this one never begin; False: it does not wait for that, or it is a workflow, which its host holds."""
+        return attempt.kind != WORKFLOW and self._wary.withdraw(attempt)
+
+    def wary(self) -> list[Attempt]:
+        """Those that wait for their Started to arrive: they do so no longer, and never begin."""
+        return self._wary.close()
+
+    def refuse(self, start: Start, worker_id: WorkerId, near: Sequence[str]) -> None:
+        """Hand back a run of a routine that is not here; `near` is what it may have meant."""
+        hint = f"; it has {', '.join(near)}" if near else ""
+        reason = f"worker {worker_id} has no routine {start.routine}@{start.version}{hint}"
         self._reports.append(Released(start.run_id, start.epoch, reason))
 
     def find(self, run_id: RunId, epoch: int) -> Attempt | None:
@@ -133,7 +153,7 @@ class Roster:
 
     def _started(self, before: float) -> list[Started]:
         """Of bodies that began before this instant and go on; of a workflow at once, because Commands may follow."""
-        running = [a for a in self._begun if not a.reported]
+        running = [a for a in self._begun if not (a.reported or a.told)]
         fresh = [a for a in running if a.began <= before or a.kind == WORKFLOW]
         self._begun = [a for a in running if a.began > before and a.kind != WORKFLOW]
         for attempt in fresh:
@@ -162,6 +182,11 @@ class Roster:
                 attempt.sent = True
             self._untaken.append((number, self._ending))
             self._ending = []
+        self._wary.numbered(number)
+
+    def arrived(self, numbers: range) -> list[Attempt]:
+        """The broker has the report bodies of these numbers: who may begin now, in order."""
+        return self._wary.arrived(numbers)
 
     def taken(self, number: int) -> None:
         """The ledger has every report body up to this one: ends in them are no longer held."""

@@ -38,7 +38,7 @@ from longshore.payloads.cargo import Cargo, write_probe
 from longshore.routines.catalog import Catalog
 from longshore.telemetry.spans import Telemetry
 from longshore.worker import advice, loops, processes, spans, threads
-from longshore.worker.attempt import WORKFLOW, Attempt
+from longshore.worker.attempt import WORKFLOW, Attempt, by_kind
 from longshore.worker.bench import Bench
 from longshore.worker.config import Exit, WorkerConfig
 from longshore.worker.deadlines import Deadlines
@@ -68,12 +68,11 @@ class Worker:
         self._cargo = cargo
         self._telemetry = telemetry
         self._config = config
-        self._names = names
         self._line = spans.Line(config.messaging_system, names.reports)
         self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{config.session[:4]}")
         self._session = Session(bus, names, config.session, self, heartbeat=config.heartbeat.total_seconds())
-        self._roster = Roster(self._on_begun, self._on_said, self._on_ended, self._on_freed)
         self._slots: Slots[Attempt] = Slots(config.slots, (loops.KIND, threads.KIND, processes.KIND))
+        self._roster = Roster(self._on_begun, self._on_said, self._on_ended, self._on_freed)
         self._deadlines = Deadlines()
         self._probe: ClaimCheck | None = None
         self._draining = asyncio.Event()
@@ -124,9 +123,8 @@ class Worker:
     # ---------------------------------------------------------------------------------------------------- the life
 
     def _build(self) -> None:
-        tray: Tray[Note] = Tray(self._loop, self._session.poke)
-        self._tray = tray
-        self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, tray, self._telemetry)
+        self._tray: Tray[Note] = Tray(self._loop, self._session.poke)
+        self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, self._tray, self._telemetry)
         self._host = WorkflowHost(self._desk, self._catalog, self._config)
         executors: dict[str, Executor] = {
             loops.KIND: loops.LoopExecutor(self._desk),
@@ -206,7 +204,7 @@ class Worker:
         """Hand back what has not started, put workflows away, wait for tasks, hand back what outlives the grace, say
         Bye."""
         log.info("draining: %d runs held", len(self._roster.unended()))
-        for attempt in self._slots.close():
+        for attempt in [*self._roster.wary(), *self._slots.close()]:
             self._release(attempt)
         self._host.put_all_away()
         self._session.poke()
@@ -267,21 +265,25 @@ class Worker:
         """See Staff."""
         self._roster.numbered(number)
 
+    def arrived(self, numbers: range) -> None:
+        """See Staff."""
+        self._begin(self._roster.arrived(numbers))
+
     def taken(self, number: int) -> None:
         """See Staff."""
         self._roster.taken(number)
+        self._begin(self._roster.arrived(range(number + 1)))
 
     # ------------------------------------------------------------------------------------------------- the directives
 
     def carry_out(self, directives: Sequence[Directive]) -> None:
         """See Staff."""
-        starting: dict[str, list[Attempt]] = {}
+        starting: list[Attempt] = []
         for directive in directives:
             match directive:
                 case Start():
-                    attempt = self._admit(directive)
-                    if attempt is not None:
-                        starting.setdefault(attempt.kind, []).append(attempt)
+                    if (attempt := self._admit(directive)) is not None:
+                        starting.append(attempt)
                 case Deliver() | JournalPage():
                     self._begin(starting)  # it may be among them
                     if (held := self._roster.find(directive.run_id, directive.epoch)) is not None:
@@ -296,8 +298,8 @@ class Worker:
                     self.drain()
         self._begin(starting)
 
-    def _begin(self, starting: dict[str, list[Attempt]]) -> None:
-        for kind, attempts in starting.items():
+    def _begin(self, starting: list[Attempt]) -> None:
+        for kind, attempts in by_kind(starting).items():
             if kind == WORKFLOW:
                 self._host.take(attempts)
             elif self._slots.add(kind, attempts, clock()):
@@ -312,18 +314,15 @@ class Worker:
             self._drop(held)
         routine = self._catalog.find(start.routine, start.version)
         if routine is None:
-            self._roster.refuse(start, self._unknown(start))
+            self._roster.refuse(start, self.worker_id, self._catalog.near(start.routine))
             return None
         attempt = self._roster.admit(start, routine)
         if self._draining.is_set():
             self._release(attempt)
             return None
-        return attempt
-
-    def _unknown(self, start: Start) -> str:
-        near = self._catalog.near(start.routine)
-        hint = f"; it has {', '.join(near)}" if near else ""
-        return f"worker {self.worker_id} has no routine {start.routine}@{start.version}{hint}"
+        if start.wary:
+            self._roster.tell(attempt)
+        return attempt if attempt.kind == WORKFLOW or not start.wary else None
 
     def _cancel(self, order: CancelRun) -> None:
         attempt = self._roster.find(order.run_id, order.epoch)
@@ -332,7 +331,7 @@ class Worker:
         attempt.canceled = order.reason
         if attempt.kind != WORKFLOW:  # its code hears of it by delivery, at the same place in a replay
             attempt.context.canceled = True
-        if self._slots.withdraw(attempt):
+        if self._withdraw(attempt):
             self._release(attempt)
         else:
             self._executors[attempt.kind].interrupt(attempt)
@@ -346,12 +345,15 @@ class Worker:
         """Hold it no longer; what still runs of it is ended if that can be done, and keeps its slot until then."""
         ended = attempt.reported
         self._roster.forget(attempt)
-        if ended or self._slots.withdraw(attempt):
+        if self._withdraw(attempt) or ended:
             return
         attempt.context.canceled = True
         attempt.context.silent = True
         self._stick(attempt)
         self._executors[attempt.kind].interrupt(attempt)
+
+    def _withdraw(self, attempt: Attempt) -> bool:
+        return self._roster.withdraw(attempt) or self._slots.withdraw(attempt)
 
     def _release(self, attempt: Attempt) -> None:
         self._roster.report_end(attempt, Released(attempt.run_id, attempt.epoch))
@@ -364,9 +366,7 @@ class Worker:
     # ------------------------------------------------------------------------------------------- what the roster tells
 
     def _on_begun(self, attempt: Attempt) -> None:
-        timeout = (
-            attempt.timeout if attempt.kind != WORKFLOW else None
-        )  # of active time; a workflow's is next to nothing
+        timeout = None if attempt.kind == WORKFLOW else attempt.timeout  # active time: next to nothing of a workflow's
         if timeout is not None:
             self._deadlines.add(clock() + timeout, attempt)
 

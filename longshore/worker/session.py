@@ -50,6 +50,9 @@ class Staff(Protocol):
     def numbered(self, number: int) -> None:
         """What was gathered last ends with the report body of this number."""
 
+    def arrived(self, numbers: range) -> None:
+        """The broker has the report bodies of these numbers."""
+
     def taken(self, number: int) -> None:
         """The ledger has every report body up to this one."""
 
@@ -103,7 +106,8 @@ class Session:
             if not unsent:
                 return
             self._under_way += 1
-            self._group.create_task(self._send([self._outgoing(body, number) for number, body in unsent]))
+            numbers = range(unsent[0][0], unsent[-1][0] + 1)
+            self._group.create_task(self._send([self._outgoing(body, number) for number, body in unsent], numbers))
 
     async def emptied(self) -> None:
         """Wait until the ledger has every report. It is asked by Hello once all is sent."""
@@ -198,12 +202,14 @@ class Session:
         sent = await self._bus.publish([self._outgoing(body, 0) for body in bodies], timeout=timeout)
         return sent[-1] if sent else None
 
-    async def _send(self, messages: list[Outgoing]) -> None:
+    async def _send(self, messages: list[Outgoing], numbers: range) -> None:
         try:
             for sent in await self._bus.publish(messages, timeout=PUBLISH_TIMEOUT):
                 if not sent.confirmed:
                     self._doubt(sent)
                     break
+            else:
+                self._staff.arrived(numbers)
         finally:
             self._under_way -= 1
             self._progress.set()

@@ -66,7 +66,7 @@ class WorkflowHost:
         """See Executor: workflows wait for no slot."""
 
     def take(self, attempts: Sequence[Attempt]) -> None:
-        """Start these."""
+        """Start these. A wary one is given twice: to be held, and to begin."""
         self._inbox.put(partial(self._take, attempts))
 
     def tell(self, attempt: Attempt, message: Deliver | JournalPage) -> None:
@@ -128,9 +128,14 @@ class WorkflowHost:
 
     def _take(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            flow = self._flows[attempt] = Flow(attempt, self._modules)
-            if flow.replays:
-                self._fetch(flow, -1)
+            flow = self._flows.get(attempt)
+            if flow is None:
+                flow = self._flows[attempt] = Flow(attempt, self._modules)
+                if flow.replays:
+                    self._fetch(flow, -1)
+                if attempt.start.wary:
+                    flow.busy = True  # it stands still until it comes again, when its Started has arrived
+                    continue
             arguments = partial(self._bench.arguments, attempt.start, attempt.routine)
             if self._bench.is_heavy(attempt.start):
                 self._aside(flow, arguments, partial(self._prepare, flow))

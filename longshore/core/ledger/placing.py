@@ -127,7 +127,7 @@ def choose(state: State, run: Run, candidates: list[Taker]) -> Taker | None:
         free = session.slots - session.stuck - len(session.busy)
         if free > most and not session.reserved:
             best, most = taker, free
-    if best is not None:
+    if best is not None or is_wary(run, candidates[0].offer):
         return best
     return _choose_stream(state, candidates)
 
@@ -236,6 +236,7 @@ def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
         version=run.version,
         timeout_ms=run.timeout_ms if run.timeout_ms is not None else (offer.timeout_ms if offer else None),
         cache=bool(offer and offer.cache),
+        wary=is_wary(run, offer),
         queue=run.queue,
         parent_id=run.parent_id,
         root_id=run.root_id,
@@ -252,6 +253,13 @@ def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
         if run.status is Status.CANCELING:
             start.canceling = run.reason
     return start
+
+
+def is_wary(run: Run, offer: Offer | None) -> bool:
+    """Whether the body may begin only when we have been told: it has lost a worker before, or must not be executed
+    again. It gets a free slot only: what has told us so executes, by our book."""
+    # Else a body that kills its worker at once counts as never begun: it is executed ten times, never alone.
+    return run.losses > 0 or run.crashes > 0 or (offer is not None and offer.on_crash == "fail")
 
 
 def child_span(parent: str, random: Callable[[int], bytes]) -> str:
