@@ -74,10 +74,15 @@ class Scene:
         """How many children have begun at each deed."""
         return sorted(self.chance.sample(range(1, LAST_MOMENT), DEEDS))
 
+    def raise_tide(self, moment: int) -> None:
+        """Let children begin until this moment and a little longer; some in any case, for it may be put away, and wakes
+        when one of them ends."""
+        set_tide(self.fleet.folder, max(moment + AHEAD, self.crowd.begun() + 4))
+
     async def come_to(self, moment: int) -> None:
         """Let so many children begin, and wait for it; then for a random while: it may hang, replay or be on its
         way."""
-        set_tide(self.fleet.folder, moment + AHEAD)
+        self.raise_tide(moment)
         await self.crowd.reach(moment)
         await asyncio.sleep(self.chance.uniform(0.0, LONGEST_PAUSE))  # the random moment itself
 
@@ -176,7 +181,7 @@ async def test_a_workflow_whose_worker_is_killed_again_while_it_replays_ends_onc
         for moment in scene.moments()[::2]:
             await scene.come_to(moment)
             first = await scene.kill()
-            set_tide(fleet.folder, moment + 2 * AHEAD)  # something must wake it
+            scene.raise_tide(moment + AHEAD)
             await eventually(lambda: scene.started_at(first.epoch), within=20, what="its next Start")  # noqa: B023
             await asyncio.sleep(AFTER_START)  # how far it has come by then is the moment that is looked for
             killed += [first, await scene.kill(first.epoch)]
