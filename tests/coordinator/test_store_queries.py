@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -121,14 +122,18 @@ def test_a_tree_says_how_each_run_was_called_and_how_it_failed_but_reads_no_long
 
 def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Book) -> None:
     run = a_run(Status.HANGING, flow=Flow(open_calls=1))
-    told, open_one = a_run(Status.COMPLETED, finished_at=NOW, parent_id=run.id), a_run(parent_id=run.id)
+    told = a_run(Status.COMPLETED, finished_at=NOW, parent_id=run.id, parent_address=Address("0:0"))
+    open_one = a_run(parent_id=run.id, parent_address=Address("0:1"))
+    left = a_run(Status.CANCELING, parent_id=run.id, parent_address=Address("0:3"))  # no longer waited for
     calls = [
         NewCall(run.id, 0, Address("0:0"), "call", "train", "d", 0, told.id, None, ""),
         NewCall(run.id, 0, Address("0:1"), "call", "train", "d", 0, open_one.id, None, ""),
         NewCall(run.id, 0, Address("0:2"), "timer", "", "d", 0, RunId(""), NOW, ""),
+        NewCall(run.id, 0, Address("0:3"), "call", "train", "d", 0, left.id, None, ""),
     ]
     delivered = NewDelivery(run.id, 0, 1, "outcome", Address("0:0"), NOW, "COMPLETED", told.id)
-    book.commit(inserting(run, told, open_one), Changes(calls=calls, deliveries=[delivered]))
+    closed = [(run.id, 0, Address("0:3"))]
+    book.commit(inserting(run, told, open_one, left), Changes(calls=calls, deliveries=[delivered], closed=closed))
     assert book.store.queries.waits(run.id) == {
         "calls": 1,
         "children": [f"train {open_one.id} (QUEUED)"],
@@ -136,6 +141,25 @@ def test_what_a_workflow_waits_for_names_its_open_calls_and_next_timer(book: Boo
         "outside": [],
         "next_at": "2026-01-02T03:04:05.678901Z",
     }
+
+
+def test_what_a_workflow_of_many_calls_waits_for_is_found_without_going_through_all_of_them(book: Book) -> None:
+    parent = a_run(Status.HANGING, flow=Flow(open_calls=1))
+    many = [
+        a_run(Status.COMPLETED, finished_at=NOW, parent_id=parent.id, parent_address=Address(f"0:{number}"))
+        for number in range(5000)
+    ]
+    many[-1].status = Status.QUEUED
+    told = [
+        NewDelivery(parent.id, 0, number, "outcome", child.parent_address, NOW, "COMPLETED", child.id)
+        for number, child in enumerate(many[:-1], 1)
+    ]
+    calls = [NewCall(parent.id, 0, child.parent_address, "call", "train", "d", 0, child.id, None, "") for child in many]
+    book.commit(inserting(parent, *many), Changes(calls=calls, deliveries=told))
+    begun = time.perf_counter()
+    waits = book.store.queries.waits(parent.id)
+    assert waits is not None and waits["children"] == [f"train {many[-1].id} (QUEUED)"]
+    assert time.perf_counter() - begun < 0.5  # every call beside every fact would be ten seconds and more
 
 
 OPEN_WAITS = (

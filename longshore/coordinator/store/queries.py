@@ -20,7 +20,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
 from longshore.coordinator.store.recordings import recorded
-from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, delivery, history, owner, run
+from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
 from longshore.core.ids import RunId
 from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
@@ -140,25 +140,34 @@ class Queries:
         found = self._one(select(run.c.generation, run.c.open_calls).where(run.c.id == run_id))
         if found is None:
             return None
-        mine = (call.c.run_id == run_id, call.c.generation == found["generation"], call.c.closed == 0)
-        told = (
-            select(delivery.c.address)
-            .where(
-                delivery.c.run_id == run_id,
-                delivery.c.generation == found["generation"],
-                delivery.c.kind == "outcome",
-                delivery.c.address == call.c.address,
-            )
-            .exists()
+        child = run.alias()
+        asked = and_(
+            call.c.run_id == child.c.parent_id,
+            call.c.generation == child.c.parent_generation,
+            call.c.address == child.c.parent_address,
         )
-        child = select(call.c.child_id, call.c.name, run.c.status).join(run, run.c.id == call.c.child_id, isouter=True)
-        calls = self._all(child.where(*mine, call.c.kind == "call", ~told).limit(HOLDERS))
+        calls = self._all(
+            select(child.c.id, child.c.routine, child.c.status)
+            .join(call, asked)
+            .where(
+                child.c.parent_id == run_id,
+                text("parent_id <> ''"),  # lets the partial index be used
+                child.c.parent_generation == found["generation"],
+                child.c.status.not_in(_FINAL),
+                call.c.closed == 0,
+            )
+            .order_by(child.c.id.desc())  # of very many the last ones are open
+            .limit(HOLDERS)
+        )
         timers = self._all(
-            select(call.c.due_at, call.c.kind).where(*mine, call.c.due_at > 0).order_by(call.c.due_at).limit(HOLDERS)
+            select(call.c.due_at, call.c.kind)
+            .where(call.c.run_id == run_id, call.c.generation == found["generation"], text("due_at > 0 AND closed = 0"))
+            .order_by(call.c.due_at)
+            .limit(HOLDERS)
         )
         return {
             "calls": found["open_calls"] or 0,
-            "children": [f"{row['name']} {row['child_id']} ({row['status']})" for row in calls],
+            "children": [f"{row['routine']} {row['id']} ({row['status']})" for row in calls],
             "timers": sum(row["kind"] == "timer" for row in timers),
             "outside": self._outside([run_id]).get(run_id, []),
             "next_at": _time(timers[0]["due_at"]) if timers else None,
@@ -285,8 +294,8 @@ def _why(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
     names = (
-        "run_id no parent_id routine version status attempt crashes cached created_at queued_at started_at finished_at "
-        "worker_id"
+        "run_id no parent_id address routine version status attempt crashes cached created_at queued_at started_at "
+        "finished_at worker_id"
     )
     fields = _fields(row)
     sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
