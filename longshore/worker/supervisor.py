@@ -37,6 +37,9 @@ USAGE_STATUS: Final = 2
 OPEN_TIMEOUT: Final = 5.0
 TELL_TIMEOUT: Final = 2.0
 TELL_TIMES: Final = 30
+TELL_AGAIN: Final = (2.0, 8.0)
+"""Seconds after which a death is told again: a coordinator that is killed with the word in its hands has not kept it,
+and the one after it would have to wait for silence."""
 
 
 class Supervisor:
@@ -53,6 +56,7 @@ class Supervisor:
         self._words = ""
         self._advised = False
         self._connected = asyncio.Event()
+        self._repeats: set[asyncio.Task[None]] = set()  # words that are said again
 
     async def run(self) -> int:
         """Until told to stop, or no child is left: the exit status for this process."""
@@ -61,7 +65,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as keeping:
                 for _ in range(self._processes):
                     keeping.create_task(self._keep_one())
-            connecting.cancel()
+            for one in (connecting, *self._repeats):
+                one.cancel()
         await self._bus.close()
         return self._status
 
@@ -164,6 +169,17 @@ class Supervisor:
         await self._connected.wait()
         body = pack([ChildDied(session=session, how=how)])[0]
         message = Outgoing(self._names.reports, REPORTS_KEY, body, {envelope.SESSION: session})
+        await self._say(message)
+        repeat = asyncio.create_task(self._repeat(message))
+        self._repeats.add(repeat)
+        repeat.add_done_callback(self._repeats.discard)
+
+    async def _repeat(self, message: Outgoing) -> None:
+        for pause in TELL_AGAIN:
+            await asyncio.sleep(pause)
+            await self._say(message)
+
+    async def _say(self, message: Outgoing) -> None:
         for _ in range(TELL_TIMES):
             sent = await self._bus.publish([message], timeout=TELL_TIMEOUT)
             if sent and sent[0].confirmed:

@@ -55,6 +55,28 @@ async def test_a_dead_child_is_reported_at_once_and_replaced(tmp_path: Path, bus
         assert session not in supervisor.children and len(supervisor.children) == 2
 
 
+async def test_a_death_is_told_again_to_whoever_comes_after_a_coordinator_that_did_not_keep_it(
+    tmp_path: Path, buses: BusMaker
+) -> None:
+    def words(coordinator: ScriptedCoordinator) -> list[str]:
+        return [report.session for report in coordinator.reports if isinstance(report, ChildDied)]
+
+    async with supervised(tmp_path, buses, processes=1) as (supervisor, coordinator, running):
+        await eventually(lambda: len(alive(tmp_path)) == 1, within=10)
+        session, pid = next(iter(supervisor.children.items()))
+        os.kill(pid, signal.SIGKILL)
+        await coordinator.until(lambda: words(coordinator), within=5)
+        await coordinator.close()
+        after = ScriptedCoordinator(buses("coordinator"), NAMES)
+        await after.open()
+        try:
+            assert await after.until(lambda: words(after), within=10) == [session]
+            supervisor.stop()
+            assert await asyncio.wait_for(running(), 10) == 0
+        finally:
+            await after.close()
+
+
 async def test_a_signal_drains_the_children_and_the_supervisor_ends_with_the_last(
     tmp_path: Path, buses: BusMaker
 ) -> None:
