@@ -36,21 +36,22 @@ def journal_page(reader: Reader, run_id: RunId, after: int, limit: int = LIMIT) 
         if found is None or found[0] < 0:
             return Page([], [], max(after, 0), True)
         generation, last_seq = found
-        weights = _weights(connection, run_id, generation, after)
+        weights = _weights(connection, run_id, generation, after, limit)
         upto, deliveries = _read_deliveries(connection, (run_id, generation), after, limit, weights)
         calls = list(_read_calls(connection, run_id, generation, after, upto))
     return Page(calls, deliveries, upto, upto >= last_seq)
 
 
-def _weights(connection: Connection, run_id: RunId, generation: int, after: int) -> dict[int, int]:
-    """What the calls asked in each pump weigh."""
+def _weights(connection: Connection, run_id: RunId, generation: int, after: int, limit: int) -> dict[int, int]:
+    """What the calls asked in each pump weigh, of as many pumps as a page may hold."""
     mark = marks_of(connection)
     text = (
         f"SELECT asked_seq, SUM({_CALL_WEIGHT} + LENGTH(address) + LENGTH(name) + LENGTH(digest) + LENGTH(child_id) + "
         f"LENGTH(place)) FROM call WHERE run_id = {mark} AND generation = {mark} AND asked_seq > {mark} "
-        "GROUP BY asked_seq"
+        f"AND asked_seq <= {mark} GROUP BY asked_seq"
     )
-    return {seq: int(weight) for seq, weight in connection.exec_driver_sql(text, (run_id, generation, after))}
+    last = after + 1 + limit // _DELIVERY_WEIGHT  # no page holds more facts
+    return {seq: int(weight) for seq, weight in connection.exec_driver_sql(text, (run_id, generation, after, last))}
 
 
 def _read_deliveries(
