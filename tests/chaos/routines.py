@@ -106,6 +106,19 @@ async def wave(folder: str, value: int, seconds: float) -> int:
     return 2 * value
 
 
+@define.action(name="chaos.weigh", version="1.0.0")
+async def weigh(folder: str, data: bytes) -> int:
+    leave_line(folder)
+    return len(data)
+
+
+@define.workflow(name="chaos.crowd", version="1.0.0")
+async def crowd(folder: str, count: int, size: int) -> int:
+    """Many children at once, each with an argument of its own."""
+    calls = [weigh(folder, bytes(size)).using(pool="tasks") for _ in range(count)]
+    return sum(await asyncio.gather(*calls))
+
+
 @define.workflow(name="chaos.waves", version="1.0.0")
 async def waves(folder: str, seconds: float, widths: list[int]) -> int:
     """`stages` with the children in the pool `tasks`: whoever kills this workflow's workers kills none of theirs."""

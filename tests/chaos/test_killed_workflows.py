@@ -19,7 +19,8 @@ import pytest
 
 from longshore.client import Client
 from longshore.core.policy import CRASHES_TO_BLOCK
-from tests.chaos.routines import STAGES, set_tide, waves
+from longshore.routines.routine import Call
+from tests.chaos.routines import STAGES, crowd, set_tide, waves
 from tests.chaos.story import Crowd, end_well, say, start_crowd
 from tests.support.fleet import Fleet, Part
 from tests.support.wait import eventually
@@ -30,6 +31,11 @@ AHEAD: Final = 16
 LAST_MOMENT: Final = sum(STAGES) - 2 * AHEAD - 4
 LONGEST_PAUSE: Final = 0.3
 AFTER_START: Final = 0.2
+JUST_AFTER: Final = 0.02
+MANY: Final = 5000
+SIZE: Final = 2048
+KNOWN_WITHIN: Final = 10.0
+"""Seconds until a new coordinator knows of a death of which the one before it may have been told last."""
 
 
 @dataclass
@@ -39,6 +45,7 @@ class Holder:
     pid: int
     epoch: int
     crew: Part
+    killed_at: float = 0.0
 
 
 class Scene:
@@ -66,9 +73,12 @@ class Scene:
     async def begin(self, client: Client) -> None:
         """Start the workflow; no child begins yet."""
         set_tide(self.fleet.folder, 0)
-        flow = waves(str(self.fleet.folder), 0.1, list(STAGES)).using(pool="flows")
-        wanted = sum(2 * index for width in STAGES for index in range(width))
-        self.crowd = await start_crowd(client, self.fleet, [flow], [wanted])
+        flow = waves(str(self.fleet.folder), 0.1, list(STAGES))
+        await self.begin_with(client, flow, sum(2 * index for width in STAGES for index in range(width)))
+
+    async def begin_with(self, client: Client, flow: Call[int], wanted: int) -> None:
+        """Start another workflow that is to give this result."""
+        self.crowd = await start_crowd(client, self.fleet, [flow.using(pool="flows")], [wanted])
 
     def moments(self) -> list[int]:
         """How many children have begun at each deed."""
@@ -119,10 +129,13 @@ class Scene:
         self.fleet.coordinator.kill()
         self.fleet.start_coordinator(ready=False)
 
-    async def kill(self, after: int = 0) -> Holder:
-        """kill -9 of the process that holds it."""
+    async def kill(self, after: int = 0, *, coordinator_after: float | None = None) -> Holder:
+        """kill -9 of the process that holds it, and perhaps of the coordinator so many seconds later."""
         holder = await self.held(after)
-        holder.crew.kill_child(holder.pid)
+        holder.killed_at = holder.crew.kill_child(holder.pid)
+        if coordinator_after is not None:
+            await asyncio.sleep(coordinator_after)  # the word of the death is on its way, taken, or committed by then
+            self.kill_coordinator()
         await eventually(lambda: holder.pid not in holder.crew.children(), within=5, what="its end")
         return holder
 
@@ -136,21 +149,25 @@ class Scene:
         assert status == 0, holder.crew.words()[-2000:]
         return holder
 
-    async def end(self, **figures: object) -> None:
-        """All may begin: it ends once, and each child was executed once."""
+    async def end(self, count: int = sum(STAGES), **figures: object) -> None:
+        """All may begin: it ends once, and each of its children was executed once."""
         set_tide(self.fleet.folder, sum(STAGES))
         counted = await end_well(self.crowd, within=60)
         children = [run_id for (run_id,) in self.fleet.rows.ask("SELECT id FROM run WHERE parent_id = ?", self.run_id)]
-        assert len(children) == sum(STAGES)
+        assert len(children) == count
         assert set(children) == set(counted)
         assert set(counted.values()) == {1}, "nobody killed the children's worker"
         say(test=self.name, seed=self.seed, executions=sum(counted.values()), **figures, **self.hit())
 
-    def lost(self, holders: Sequence[Holder]) -> None:
-        """The ledger knows of each of these deaths, by the epoch it ended, and of no other."""
+    def lost(self, holders: Sequence[Holder]) -> float:
+        """The ledger knows of each of these deaths, by the epoch it ended, and of no other. After how many seconds at
+        most it knew."""
         history = self.fleet.rows.histories()[self.run_id]
-        died = [row.epoch for row in history if "its worker" in row.reason and row.before != row.after]
-        assert died == [holder.epoch for holder in holders], history
+        died = [row for row in history if "its worker" in row.reason and row.before != row.after]
+        assert [row.epoch for row in died] == [holder.epoch for holder in holders], history
+        known_after = max(row.at - holder.killed_at for row, holder in zip(died, holders, strict=True))
+        say(test=self.name, known_after=known_after)
+        return known_after
 
     def hit(self) -> Counter[str]:
         """In which status it was when its worker was lost, or left."""
@@ -212,16 +229,14 @@ async def test_a_workflow_whose_coordinator_is_killed_just_after_its_worker_ends
     async with fleet.client() as client:
         await scene.begin(client)
         killed = []
-        moments = scene.moments()[::2]
-        halts = set(scene.chance.sample(moments, 3))
+        moments = scene.moments()
+        halts = set(scene.chance.sample(moments, 5))
         for moment in moments:
             await scene.come_to(moment)
-            killed.append(await scene.kill())
-            if moment in halts:
-                await asyncio.sleep(scene.chance.uniform(0.0, 0.05))  # its word may have come, or be on its way
-                scene.kill_coordinator()
+            after = scene.chance.uniform(0.0, JUST_AFTER) if moment in halts else None
+            killed.append(await scene.kill(coordinator_after=after))
         await scene.end()
-    scene.lost(killed)
+    assert scene.lost(killed) < KNOWN_WITHIN
 
 
 @pytest.mark.soak
@@ -237,4 +252,20 @@ async def test_a_workflow_whose_workers_are_killed_and_drained_in_turn_ends_once
             else:
                 killed.append(await scene.kill())
         await scene.end()
+    scene.lost(killed)
+
+
+@pytest.mark.soak
+async def test_a_gather_of_thousands_whose_worker_is_killed_while_it_asks_for_them_ends_once(fleet: Fleet) -> None:
+    """What it asks for are several messages; some of them were taken when it dies, and come again."""
+    scene = Scene(fleet, "thousands")
+    async with fleet.client() as client:
+        await scene.begin_with(client, crowd(str(fleet.folder), MANY, SIZE), MANY * SIZE)
+        killed: list[Holder] = []
+        for _ in range(4):
+            after = killed[-1].epoch if killed else 0
+            await eventually(lambda: scene.started_at(after), within=20, what="its Start")  # noqa: B023
+            await asyncio.sleep(scene.chance.uniform(0.0, 1.0))  # how much it has asked for by then
+            killed.append(await scene.kill(after))
+        await scene.end(MANY)
     scene.lost(killed)
