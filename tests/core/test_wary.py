@@ -3,8 +3,8 @@ crashes: three in a row need a person."""
 
 from __future__ import annotations
 
-from longshore.core.ids import RunId, SessionId
-from longshore.core.message import ChildDied, Released, Start, Started
+from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.message import Call, ChildDied, Commands, Released, Start, Started
 from longshore.core.policy import CRASHES_TO_BLOCK, CRASHES_TO_ISOLATE
 from tests.core.stages import S, Stage, ask
 from tests.simulation.world import World, task, workflow
@@ -104,3 +104,17 @@ def test_a_body_that_kills_its_worker_at_once_is_executed_four_times_at_most_and
     assert executed == CRASHES_TO_BLOCK + 1, "of the first the ledger has not heard"
     assert [world.status(run_id) for run_id in beside] == [S.COMPLETED] * 3
     assert max(world.row(run_id).crashes for run_id in beside) <= CRASHES_TO_ISOLATE
+
+
+def test_what_a_workflow_asks_for_once_more_is_no_progress_between_two_crashes() -> None:
+    world = World()
+    run_id = world.trigger("wf")
+    call = Call(Address("0/0:0"), "t", "d", b"x", world.run_id(), asked_seq=0)
+    for number in range(CRASHES_TO_BLOCK):
+        worker = world.join(f"w{number}", offers=[workflow()])
+        start = next_start(world, worker, run_id)
+        world.begin(worker, start)
+        world.report(worker, Commands(run_id, start.epoch, world.now, calls=[call]))  # the second part never comes
+        Stage(world, run_id, worker).lose()
+    assert world.status(run_id) is S.BLOCKED, "the first part was progress once, before the first crash"
+    assert world.row(run_id).crashes == CRASHES_TO_BLOCK

@@ -12,7 +12,7 @@ from longshore.core.ledger import canceling, delivering, signaling, starting
 from longshore.core.ledger.recording import move, owned, touch
 from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
-from longshore.core.message import Commands, Fetch
+from longshore.core.message import Call, Commands, Fetch, Timer, Wait
 from longshore.core.run import Flow, Run, Status
 
 SIGNAL: Final = "signal"
@@ -35,10 +35,10 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
     asks = bool(report.calls or report.timers or report.waits)
     if asks and run.status is Status.HANGING:
         move(round_, run, Status.EXECUTING, "new commands", worker=session.worker_id)
-    if asks or (report.upto_seq is not None and report.upto_seq > flow.processed_seq):
-        run.crashes = 0  # it got further than before
-        run.alone = False
     known = round_.facts.calls.get(run.id, {})
+    if _gets_further(flow, report, known):
+        run.crashes = 0
+        run.alone = False
     _take_waits(state, round_, run, flow, report, known)  # first: a call may be given the token of one
     _take_calls(state, round_, run, flow, report, known)
     _take_timers(state, round_, run, flow, report, known)
@@ -62,6 +62,14 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
     else:
         touch(round_, run)
     delivering.fire_timers(state, round_, run)
+
+
+def _gets_further(flow: Flow, report: Commands, known: Collection[str]) -> bool:
+    """Whether it got further than before: a worker lost between two parts of one answer has them asked for again."""
+    if report.upto_seq is not None and report.upto_seq > flow.processed_seq:
+        return True
+    asked: list[Call | Timer | Wait] = [*report.calls, *report.timers, *report.waits]
+    return any(one.address not in known and one.address not in flow.timers for one in asked)
 
 
 def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
