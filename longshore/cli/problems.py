@@ -72,6 +72,12 @@ _LOOK: Final = {
     "busy": "the same again in a moment",
     "unknown_token": "give it whole, as `context.create_token()` gave it; `longshore runs why RUN_ID` shows it, too",
     "expired_token": "`longshore runs show RUN_ID` shows how its workflow went on",
+    "unknown_address": "`longshore runs tree RUN_ID --json` shows the address of every call",
+    "not_a_call": "`longshore runs tree RUN_ID --json` shows the address of every call",
+    "not_begun": "`longshore runs why RUN_ID` says what it waits for",
+    "not_a_workflow": "`longshore runs show RUN_ID` shows what it is",
+    "behind_cancel": "`longshore runs history RUN_ID` shows when it was canceled",
+    "open_token": "`longshore tokens complete TOKEN` completes one, `longshore runs cancel RUN_ID` ends the run",
     "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
 }
 """What to do next, by the rule that refused."""
@@ -79,6 +85,7 @@ _SAID_WRONG: Final = frozenset(
     {
         *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
         *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms", "name", "error", "value"),
+        *("version", "fork_id"),
     }
 )
 """Rules about what was typed, not about what is."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
+from longshore.cli.fork import fork
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
 from longshore.cli.screen import seconds
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
 app.command("replay-check")(replay_check)
+app.command("fork")(fork)
 
 
 def _screen(as_json: bool) -> Screen:
@@ -95,6 +97,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("crashes", info.get("crashes")),
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
+            ("forked from", info.get("rerun_of")),
             ("parent", info.get("parent_id")),
             ("root", info.get("root_id") if info.get("root_id") != run_id else ""),
             ("worker", info.get("worker_id")),

@@ -169,6 +169,8 @@ def _times(row: Row, now: datetime) -> str:
 
 def _marks(row: Row) -> str:
     marks = []
+    if row.get("address") and row["status"] in _TOLD:
+        marks.append(f"at {row['address']}")
     if row.get("attempt", 1) > 1:
         marks.append(f"attempt {row['attempt']}")
     if row.get("crashes"):

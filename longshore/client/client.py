@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import secrets
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from longshore.client.conversation import ASK_TIMEOUT, Conversation
 from longshore.client.crowd import FOR_EVER
 from longshore.client.fields import Fields, row, rows
 from longshore.client.link import Link, Unanswered
+from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
 from longshore.client.outside import Completion
 from longshore.client.places import broker_in_force, cargo_of
@@ -106,7 +106,7 @@ class Client:
         settings = self._settings or load(broker_url=self._broker_url)
         if self._settings is not None and self._broker_url is not None:
             settings = self._settings.model_copy(update={"broker_url": self._broker_url})
-        modules = [_module_name(module) for module in self._modules]
+        modules = [module_name(module) for module in self._modules]
         names = Names(settings.namespace)
         url = "local:" if self._bus is not None else broker_in_force(settings)
         bus = self._bus if self._bus is not None else connect(url, names)
@@ -189,7 +189,7 @@ class Client:
         except asyncio.CancelledError as error:
             raise parts.talk.given_up(errand, error, None) from None
         reply = parts.talk.reply(errand, answer, limit)
-        run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, _module_of(what))
+        run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, module_of(what))
         if type(reply) is Accepted:
             run.id = reply.run_id  # another one than asked for where the idempotency key was known already
         elif type(reply) is not RunChanged:
@@ -242,7 +242,7 @@ class Client:
         if parts.link.crowded:
             accept, limit = await _turn(parts.link, accept, limit)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "outcome")
-        module = _module_of(what)
+        module = module_of(what)
         del what, args, kwargs  # the arguments are encoded: while this waits nothing of it holds them
         errand = parts.talk.begin(trigger, accept)
         try:
@@ -305,6 +305,12 @@ class Client:
     async def signal(self, run_id: str | UUID, name: str, value: Any = None) -> None:
         """See Run.signal."""
         await self.handle(run_id).signal(name, value)
+
+    async def fork(
+        self, run_id: str | UUID, *, at: str, version: str | None = None, fork_id: str | UUID | None = None
+    ) -> Run[Any]:
+        """See Run.fork."""
+        return await self.handle(run_id).fork(at=at, version=version, fork_id=fork_id)
 
     async def complete_token(
         self, token: str, value: Any = None, *, error: str | BaseException | None = None
@@ -373,20 +379,6 @@ async def _turn(link: Link, accept: float | None, limit: float | None) -> tuple[
 async def _within(waiter: asyncio.Future[Any], seconds: float) -> Any:
     async with asyncio.timeout(seconds):
         return await waiter
-
-
-def _module_name(module: str | ModuleType) -> str:
-    """The module's name; one given as text is imported, so that its classes are known."""
-    if isinstance(module, ModuleType):
-        return module.__name__
-    try:
-        return importlib.import_module(module).__name__
-    except ImportError as error:
-        raise UsageError(f"modules: {module!r} cannot be imported: {error}") from error
-
-
-def _module_of(what: Call[Any] | str) -> str:
-    return "" if isinstance(what, str) else what.routine.function.__module__
 
 
 def _refusal(reply: message.Reply | Unanswered, run: Run[Any], timeout: float | None) -> Rejected | NotYetAccepted:

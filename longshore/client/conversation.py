@@ -15,7 +15,7 @@ from longshore.client.pending import Errand, Question
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import Ask, Cancel, Reply, Resume, RunChanged, Trigger
+from longshore.core.message import Ask, Cancel, Fork, Reply, Resume, RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 
 ASK_TIMEOUT: Final = 10.0
@@ -119,6 +119,11 @@ class Conversation:
         """Order that a BLOCKED run goes on. Raises as `ask`."""
         order = Resume(run_id, by, reason, self._number(), self._link.client_id)
         return await self._answer(order, run_id, timeout)
+
+    async def fork(self, order: Fork, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Order a fork. Raises as `ask`."""
+        order.ask_id, order.reply_to = self._number(), self._link.client_id
+        return await self._answer(order, order.run_id, timeout)
 
     async def signal(self, run_id: RunId, name: str, value: Any, *, timeout: float = ASK_TIMEOUT) -> Any:
         """Tell a workflow something by name. Raises as `ask`, EncodingError, PayloadUnavailable."""

@@ -12,11 +12,12 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 from uuid import UUID
 
+from longshore.client.person import person
 from longshore.core.cache_key import cache_key
 from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
-from longshore.core.ids import ENTROPY_BYTES, RunId, is_run_id, uuid7_from
-from longshore.core.message import Options, Trigger
+from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7_from
+from longshore.core.message import Fork, Options, Trigger
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
 from longshore.routines.options import Duration, TriggerOptions, to_message
@@ -135,6 +136,18 @@ def _taken(order: Order, options: RunOptions) -> Call[Any]:
         call = call.using(**_travelling(options))
     call.take()
     return call
+
+
+def fork_of(run_id: RunId, at: str, version: str | None, fork_id: str | UUID | None) -> Fork:
+    """The order to fork a run, under an id of its own: however often it is sent, it is one fork. Raises UsageError."""
+    if not isinstance(at, str) or not at:
+        raise UsageError(
+            f"at={at!r}: a call is named by its address, a text as `longshore runs tree` shows it: '0/3:1'"
+        )
+    if version is not None and not isinstance(version, str):
+        raise UsageError(f"version={version!r} is no text: write version='1.2.0'")
+    own = RunIds().next() if fork_id is None else _given_id(fork_id)
+    return Fork(run_id, Address(at), version or "", own, person())
 
 
 def _travelling(options: RunOptions) -> TriggerOptions:

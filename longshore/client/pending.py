@@ -18,6 +18,7 @@ from longshore.core.message import (
     Cancel,
     Command,
     CompleteToken,
+    Fork,
     Rejected,
     Reply,
     Resume,
@@ -29,7 +30,7 @@ from longshore.core.run import FINAL
 
 W = TypeVar("W")
 
-Question = Ask | Cancel | Resume | Signal | CompleteToken
+Question = Ask | Cancel | Resume | Signal | CompleteToken | Fork
 """What is answered with an Answer of the same `ask_id`."""
 
 REASK_AFTER: Final = 10.0

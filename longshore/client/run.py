@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.journals import journal_of
-from longshore.client.orders import seconds
+from longshore.client.orders import fork_of, seconds
 from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
@@ -112,6 +113,16 @@ class Run(Generic[R_co]):
         """Let it go on, now that what BLOCKED it is repaired; its crashes and losses are forgotten, its history says
         who resumed it. Raises Rejected (`not_blocked`, `unknown_run`) for any other run."""
         await self._conversation.resume(self.id, person(), reason)
+
+    async def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> Run[R_co]:
+        """Run a workflow again from one of its calls on: a new run, which keeps what came before the call at this
+        address, and the results of others that ended after it. The call and what follows is executed anew.
+
+        `version` is another one of the routine; the same `fork_id` again is the same run. Raises Rejected
+        (`unknown_address`, `not_a_call`, `not_begun`, `behind_cancel`, `open_token`, `not_a_workflow`, `unknown_run`).
+        """
+        told = await self._conversation.fork(fork_of(self.id, at, version, fork_id))
+        return Run(self._conversation, RunId(told["run_id"]), self.routine, self._module)
 
     async def journal(self) -> Recorded:
         """What a workflow's present generation asked for and was told, as recorded (for `replay-check`). Raises

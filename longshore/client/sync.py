@@ -128,6 +128,10 @@ class SyncRun(Generic[R_co]):
         """See Run.signal."""
         self._thread.call(self._run.signal(name, value))
 
+    def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> SyncRun[R_co]:
+        """See Run.fork."""
+        return SyncRun(self._thread, self._thread.call(self._run.fork(at=at, version=version, fork_id=fork_id)))
+
     def watch(self) -> Iterator[Change]:
         """See Run.watch."""
         changes = self._run.watch()
@@ -284,6 +288,12 @@ class SyncClient:
     def signal(self, run_id: str | UUID, name: str, value: Any = None) -> None:
         """See Run.signal."""
         self._opened().call(self._client.signal(run_id, name, value))
+
+    def fork(
+        self, run_id: str | UUID, *, at: str, version: str | None = None, fork_id: str | UUID | None = None
+    ) -> SyncRun[Any]:
+        """See Run.fork."""
+        return self.handle(run_id).fork(at=at, version=version, fork_id=fork_id)
 
     def complete_token(self, token: str, value: Any = None, *, error: str | BaseException | None = None) -> Completion:
         """See Client.complete_token."""

@@ -34,9 +34,10 @@ class Inputs:
     def keep(self, changes: Changes) -> None:
         """Keep the inputs of a batch's new runs."""
         kept, ended, size = self._kept, changes.ended, self._size
+        copied = {one.run_id for one in changes.forks}  # the store knows their input, the batch does not
         for new in changes.inserted:
             run_id, value = new.run.id, new.input
-            if run_id not in ended:
+            if run_id not in ended and run_id not in copied:
                 kept[run_id] = (value, new.tags)
                 size += ENTRY + (len(value) if type(value) is bytes else 0)
         for run_id in changes.inputs:

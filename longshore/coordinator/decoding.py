@@ -16,7 +16,7 @@ from longshore.core import envelope
 from longshore.core.changes import Inbound, Internal, Unreadable
 from longshore.core.errors import DecodeError
 from longshore.core.ids import RunId, SessionId
-from longshore.core.message import MAX_BODY, Ask, ChildDied, Command, CompleteToken, Mark, Signal, Trigger
+from longshore.core.message import MAX_BODY, Ask, ChildDied, Command, CompleteToken, Fork, Mark, Signal, Trigger
 from longshore.serialization.envelope import is_json, unpack_commands, unpack_reports
 from longshore.telemetry.ids import valid
 
@@ -143,11 +143,15 @@ def _adopt(message: Incoming, found: list[Command]) -> None:
     """What a foreign program says beside the body: who it is, where it listens, in which trace it stands."""
     traceparent = message.headers.get(envelope.TRACEPARENT, "")
     for position, command in enumerate(found):
-        if isinstance(command, Signal | CompleteToken):
+        if isinstance(command, Signal | CompleteToken | Fork):
             command.reply_to = message.reply_to
             command.ask_id = message.correlation_id
         if isinstance(command, Signal) and not command.signal_id and message.message_id:
             command.signal_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
+        if isinstance(command, Fork):
+            command.wants = OUTCOME if message.reply_to else command.wants
+            if not command.fork_id and message.message_id:
+                command.fork_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
         if not isinstance(command, Trigger):
             continue
         if not command.run_id and message.message_id:

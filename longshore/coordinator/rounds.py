@@ -358,7 +358,7 @@ class Rounds:
 def depends(needs: Needs, changes: Changes) -> bool:
     """Whether a batch needs facts that the one under way is just writing: what has left the ledger's memory in it, what
     it put into an index, what hangs together with those."""
-    if changes.suspended or changes.cursors or changes.cursors_done or changes.workers:
+    if changes.suspended or changes.cursors or changes.cursors_done or changes.workers or needs.forks:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True

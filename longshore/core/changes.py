@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Offer, Reply, Report, Value
 from longshore.core.run import Run
@@ -86,6 +87,8 @@ class Needs(msgspec.Struct, gc=False):
     """Which of these signals (by id) these runs have been told, whatever their generation."""
     told_signals: set[RunId] = msgspec.field(default_factory=set)
     """Workflows about to begin a fresh journal: what signals stand in the present one."""
+    forks: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
+    """Calls of workflows, in whatever status, from which these are to be run again."""
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
@@ -217,6 +220,7 @@ class Facts(msgspec.Struct, gc=False):
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     told_signals: dict[RunId, list[int]] = msgspec.field(default_factory=dict)
     """The seqs of the signals in the present journal, in order."""
+    forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -309,6 +313,8 @@ class Changes(msgspec.Struct, gc=False):
     inserted: list[NewRun] = msgspec.field(default_factory=list)
     updated: dict[RunId, Run] = msgspec.field(default_factory=dict)
     ended: dict[RunId, Outcome] = msgspec.field(default_factory=dict)
+    forks: list[NewFork] = msgspec.field(default_factory=list)
+    """Of runs in `inserted`: their input, tags, metadata and the beginning of their journal are copied from another."""
     inputs: dict[RunId, Value] = msgspec.field(default_factory=dict)
     """New inputs of workflows that continue as their next generation (their rows are in `updated`)."""
     forgotten: list[tuple[RunId, int]] = msgspec.field(default_factory=list)

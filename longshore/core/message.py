@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.orders import Ask, Cancel, Command, CompleteToken, Message, Resume, Signal, Trigger, tag_of
+from longshore.core.orders import Ask, Cancel, Command, CompleteToken, Fork, Message, Resume, Signal, Trigger, tag_of
 from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value, Wait
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Failure",
     "Fetch",
     "Finished",
+    "Fork",
     "Held",
     "Hello",
     "JournalPage",
@@ -166,6 +167,8 @@ class Start(Message, tag=tag_of):
     traceparent: str = ""
     previous_span: str = ""  # traceparent of the attempt before, to link to
     generation: int = 0  # of a workflow: how many journals it has begun before this one
+    forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew; what came before is recorded
+    seed: RunId = RunId("")  # of its chance, where that is another run's than its own
 
 
 class Deliver(Message, tag=tag_of):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from longshore.core.ids import RunId
+from longshore.core.ids import Address, RunId
 from longshore.core.parts import Options, Value
 
 
@@ -78,6 +78,22 @@ class CompleteToken(Message, tag=tag_of):
     plain: bool = False
 
 
+class Fork(Message, tag=tag_of):
+    """Run a workflow again from the call at this address on, with everything before it kept: as a new run, `fork_id`.
+    The same `fork_id` again is the same run. `version` is another one of the routine; `by` is who says so, for the
+    history. Answered with Answer; who `wants` the "outcome" is told that, too."""
+
+    run_id: RunId
+    at: Address
+    version: str = ""
+    fork_id: RunId = RunId("")
+    by: str = ""
+    wants: str = "accepted"
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=tag_of):
     """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
     Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
@@ -89,4 +105,4 @@ class Ask(Message, tag=tag_of):
     params: dict[str, Any] = {}
 
 
-Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken
+Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork

@@ -126,13 +126,14 @@ class Call(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Timer(msgspec.Struct, omit_defaults=True, gc=False):
-    """A workflow waits until `due_at`. The fingerprint is the duration."""
+    """A workflow waits until `due_at`. The fingerprint is the duration; or the `instant`, where that was asked for."""
 
     address: Address
     digest: str
     due_at: datetime
     place: str = ""
     asked_seq: int = 0
+    instant: bool = False
 
 
 class Wait(msgspec.Struct, omit_defaults=True, gc=False):
@@ -162,6 +163,8 @@ class Recorded(msgspec.Struct, omit_defaults=True):
     started_at: datetime | None = None  # the stamp of its seq 0; None: it has not begun
     last_seq: int = 0
     processed_seq: int = -1
+    forked_seq: int = -1
+    seed: RunId = RunId("")
     input: Value | None = None
     calls: list[CallRow] = []
     deliveries: list[Delivery] = []

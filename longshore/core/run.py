@@ -130,6 +130,9 @@ class Flow(msgspec.Struct, gc=False):
     timers: dict[Address, datetime] = {}
     cancel_seq: int = 0  # the delivery that told it of its cancel; 0 = none
     rest_until: datetime | None = None  # put away, it is not woken before then for one of several calls
+    forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew (-1: it is none)
+    forked_at: datetime | None = None  # the stamp of that fact: a timer asked up to there counts on from it
+    seed: RunId = RunId("")  # whose id its chance comes from ("": its own)
 
 
 class Run(msgspec.Struct, kw_only=True, gc=False):
@@ -184,8 +187,10 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
 
 
 def is_started_workflow(run: Run) -> bool:
-    """Whether the run is a workflow whose code has begun: such a run is placed once more to be canceled."""
-    return run.flow is not None and run.flow.processed_seq >= 0
+    """Whether the run is a workflow whose code has begun: such a run is placed once more to be canceled. A fork has
+    facts before its code begins."""
+    flow = run.flow
+    return flow is not None and flow.processed_seq >= 0 and (flow.forked_seq < 0 or run.started_at is not None)
 
 
 def has_started(run: Run) -> bool:

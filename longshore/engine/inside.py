@@ -30,7 +30,7 @@ class Inside:
         "_loop",
         "_patched",
         "_random",
-        "_run_id",
+        "_seed",
         "_started_at",
         "_uuids",
         "_waits",
@@ -40,7 +40,7 @@ class Inside:
         self,
         loop: WorkflowLoop,
         started_at: datetime,
-        run_id: RunId,
+        seed: RunId,
         generation: int,
         patched: Callable[[str], bool],
         waits: Callable[[], Waits],
@@ -49,7 +49,7 @@ class Inside:
         self._continue = going_on
         self._loop = loop
         self._started_at = started_at
-        self._run_id = run_id
+        self._seed = seed
         self._generation = generation
         self._patched = patched
         self._waits = waits
@@ -65,7 +65,7 @@ class Inside:
     def random(self) -> Random:
         """This generation's generator."""
         if self._random is None:
-            self._random = chance.generator(self._run_id, self._generation, "random")
+            self._random = chance.generator(self._seed, self._generation, "random")
         return self._random
 
     def continue_as(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
@@ -75,7 +75,7 @@ class Inside:
     def uuid4(self) -> UUID:
         """The next one."""
         if self._uuids is None:
-            self._uuids = chance.generator(self._run_id, self._generation, "uuid4")
+            self._uuids = chance.generator(self._seed, self._generation, "uuid4")
         return chance.uuid4(self._uuids)
 
     def patch(self, name: str) -> bool:

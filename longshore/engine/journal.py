@@ -33,11 +33,15 @@ def fingerprint(kind: str, name: str, digest: str) -> str:
 
 
 class Journal:
-    """The rows not yet asked for, and every address that was. `seq` is the delivery whose pump is under way."""
+    """The rows not yet asked for, and every address that was. `seq` is the delivery whose pump is under way.
 
-    def __init__(self, processed_seq: int) -> None:
+    A fork knows what its code did before pump `forked_seq` (-1: it is none), though some of that is to be asked anew.
+    """
+
+    def __init__(self, processed_seq: int, forked_seq: int = -1) -> None:
         self.seq = -1
         self.processed_seq = processed_seq
+        self._recorded_seq = max(processed_seq, forked_seq - 1)
         self._rows: dict[Address, CallRow] = {}
         self._asked: set[Address] = set()
         self._patches: dict[Address, bool] = {}
@@ -46,6 +50,11 @@ class Journal:
     def replaying(self) -> bool:
         """Whether this pump has been processed before: what it asks for and says is known."""
         return self.seq <= self.processed_seq
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this pump went on before, in this run or in the one that it is a fork of."""
+        return self.seq <= self._recorded_seq
 
     def learn(self, rows: Iterable[CallRow]) -> None:
         """Recorded calls and timers; those asked for already are known to be right."""
@@ -76,7 +85,7 @@ class Journal:
             return known, False
         row = self._rows.get(address)  # it may have come with its page, ahead of the pump it was asked in
         recorded = row is not None and row.asked_seq <= self.seq
-        applies = self._patches[address] = recorded or not self.replaying
+        applies = self._patches[address] = recorded or not self.recorded
         return applies, applies and not recorded
 
     def recorded_name(self, address: Address) -> str | None:
@@ -104,7 +113,7 @@ class Journal:
         """The error for code that ends in a delivery after which it has gone on before."""
         return Nondeterminism(
             f"the code does not match the journal in delivery {self.seq}\n"
-            f"  recorded: it went on, at least to delivery {self.processed_seq}\n"
+            f"  recorded: it went on, at least to delivery {self._recorded_seq}\n"
             f"  the code: ends here\n{_ADVICE}"
         )
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
-from longshore.core.ids import Address
+from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
@@ -68,7 +68,7 @@ class NewCall:
 
 @dataclass(slots=True)
 class NewTimer:
-    """A timer without a row, due at an absolute instant."""
+    """A timer without a row, due at an absolute instant; asked for as an `instant`, or as a length of time."""
 
     address: Address
     duration: timedelta
@@ -76,6 +76,7 @@ class NewTimer:
     due_at: datetime
     place: str
     asked_seq: int
+    instant: bool = False
 
 
 @dataclass(slots=True)
@@ -99,8 +100,9 @@ class WorkflowExecution:
     """A workflow from its first step to its outcome, or until it is put away. All methods are called on one thread.
 
     `processed_seq` is the last delivery whose commands the ledger has (-1: none): up to there everything asked for must
-    have a row. `generation` seeds its chance. `run_context` is what `longshore.context` shows inside; it is silent
-    while the workflow replays.
+    have a row. Its chance comes from `generation` and its id, or the one in `seed`. `forked_seq` is, of a fork, the
+    fact in whose pump its call is made anew (-1: it is none). `run_context` is what `longshore.context` shows inside;
+    it is silent while the workflow replays.
     """
 
     def __init__(
@@ -112,12 +114,15 @@ class WorkflowExecution:
         processed_seq: int = -1,
         generation: int = 0,
         bind: Bind = unbound,
+        seed: RunId = RunId(""),
+        forked_seq: int = -1,
     ) -> None:
         self._call_function = call_function
         self._started_at = started_at
         self._run = run_context
-        self._journal = Journal(processed_seq)
-        self._loop = WorkflowLoop(self, salt=zlib.crc32(run_context.run_id.encode()))
+        self._journal = Journal(processed_seq, forked_seq)
+        seed = seed or run_context.run_id
+        self._loop = WorkflowLoop(self, salt=zlib.crc32(seed.encode()))
         self._open: dict[Address, CallFuture | DurableTimer | Opened] = {}
         self._step = Step(seq=-1)
         self._outcome: Outcome | None = None
@@ -125,7 +130,7 @@ class WorkflowExecution:
         self._bind = bind
         self._waits: Waits | None = None  # made when first used: most workflows wait for nothing from outside
         run_context.durable = Inside(
-            self._loop, started_at, run_context.run_id, generation, self._patch, self._ask_outside, self._continue
+            self._loop, started_at, seed, generation, self._patch, self._ask_outside, self._continue
         )
 
     # ------------------------------------------------------------------------------------------------- what a host does
@@ -199,7 +204,7 @@ class WorkflowExecution:
             )
         self._journal.seq = seq
         self._step = Step(seq=seq)
-        self._run.silent = self._journal.replaying
+        self._run.silent = self._journal.recorded
 
     async def _body(self) -> Any:
         try:
@@ -222,7 +227,7 @@ class WorkflowExecution:
 
     def _check_end(self, outcome: Outcome) -> None:
         """Code that ends where it went on before has been changed."""
-        if self._journal.replaying and not isinstance(outcome, Nondeterministic):
+        if self._journal.recorded and not isinstance(outcome, Nondeterministic):
             self._stop(self._journal.ended_early())
 
     def _continue(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> NoReturn:
@@ -331,7 +336,8 @@ class WorkflowExecution:
         self._open[address] = opened
         if new and kind == TIMER and due_at is not None:
             duration = due_at - self._started_at - timedelta(seconds=self._loop.clock)
-            self._step.timers.append(NewTimer(address, duration, digest, due_at, place, self._journal.seq))
+            asked_seq = self._journal.seq
+            self._step.timers.append(NewTimer(address, duration, digest, due_at, place, asked_seq, instant=True))
         elif new:
             self._step.waits.append(Wait(address, kind, name, digest, self._journal.seq, place, due_at))
         return name if recorded is None else recorded

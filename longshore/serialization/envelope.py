@@ -15,7 +15,7 @@ import msgspec
 
 from longshore.core.envelope import JSON
 from longshore.core.errors import DecodeError, EncodingError, nearest
-from longshore.core.ids import RunId
+from longshore.core.ids import Address, RunId
 from longshore.core.message import (
     MAX_BODY,
     MAX_ITEMS,
@@ -23,6 +23,7 @@ from longshore.core.message import (
     Command,
     CompleteToken,
     Directive,
+    Fork,
     Message,
     Options,
     Reply,
@@ -186,7 +187,14 @@ class _ForeignCompletion(msgspec.Struct, tag_field="type", tag="complete_token",
     error: str | None = None
 
 
-_ForeignCommand = _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion
+class _ForeignFork(msgspec.Struct, tag_field="type", tag="fork", forbid_unknown_fields=True):
+    run_id: str
+    at: str
+    version: str = ""
+    fork_id: str = ""
+
+
+_ForeignCommand = _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion | _ForeignFork
 
 
 @cache
@@ -228,6 +236,8 @@ def _own(command: _ForeignCommand) -> Command:
         return Cancel(run_id=RunId(command.run_id), reason=command.reason)
     if isinstance(command, _ForeignSignal):
         return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)
+    if isinstance(command, _ForeignFork):
+        return Fork(RunId(command.run_id), Address(command.at), command.version, RunId(command.fork_id), plain=True)
     if isinstance(command, _ForeignCompletion):
         return CompleteToken(command.token, _json_value(command.value), command.error, plain=True)
     args, kwargs = bytes(command.args), bytes(command.kwargs)

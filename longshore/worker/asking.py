@@ -64,7 +64,7 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
         parts.append(Commands(attempt.run_id, attempt.epoch, now, calls=calls, closed=own))
     for first in range(0, len(asked.timers), MAX_CALLS):
         timers = [
-            Timer(new.address, new.digest, new.due_at, new.place, new.asked_seq)
+            Timer(new.address, new.digest, new.due_at, new.place, new.asked_seq, new.instant)
             for new in asked.timers[first : first + MAX_CALLS]
         ]
         parts.append(Commands(attempt.run_id, attempt.epoch, now, timers=timers))

@@ -47,7 +47,7 @@ class Flow:
     def __init__(self, attempt: Attempt, modules: Collection[str]) -> None:
         start = attempt.start
         self.attempt = attempt
-        self.replays = start.last_seq > 0 or start.processed_seq >= 0
+        self.replays = start.last_seq > 0 or start.processed_seq >= 0 or start.forked_seq >= 0
         self.reported: int | None = None  # the last seq answered by Commands since this Start
         self.busy = False  # something of it is in the payload threads: nothing is applied or said meanwhile
         self.moved_at = 0.0  # when something was last applied
@@ -78,6 +78,8 @@ class Flow:
             processed_seq=start.processed_seq,
             generation=start.generation,
             bind=self.attempt.routine.signature.bind,
+            seed=start.seed,
+            forked_seq=start.forked_seq,
         )
         self._execution.learn(self._rows)
         self._rows = []

@@ -68,6 +68,8 @@ class _Replay:
                 started_at=journal.started_at,
                 last_seq=journal.last_seq,
                 processed_seq=journal.processed_seq,
+                forked_seq=journal.forked_seq,
+                seed=journal.seed,
                 generation=journal.generation,
             ),
             routine,

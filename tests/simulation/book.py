@@ -21,9 +21,11 @@ from longshore.core.changes import (
     Unreadable,
     WorkerRow,
 )
+from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, Run, Status
+from tests.simulation.cuts import Cut, cut
 
 PAGE = 1000
 
@@ -81,6 +83,9 @@ class Book:
         for run_id, addresses in needs.addresses.items():
             facts.calls[run_id] = {row.address: row for row in self.call_rows(run_id) if row.address in addresses}
             self._read_runs(facts, [row.child_id for row in facts.calls[run_id].values() if row.child_id])
+        for run_id, address in needs.forks:
+            if run_id in self.runs:
+                facts.forks[run_id, address] = self._fork_point(run_id, address)
         if needs.suspended_due:
             facts.suspended_due = [run.id for run in self.runs.values() if self._is_due(run, now)][:PAGE]
             self._read_runs(facts, facts.suspended_due)
@@ -103,6 +108,30 @@ class Book:
             flow = self.runs[run_id].flow
             log = self.deliveries.get((run_id, flow.generation if flow else 0), [])
             facts.told_signals[run_id] = [row.seq for row in log if row.kind == "signal"]
+
+    def _fork_point(self, run_id: RunId, address: Address) -> ForkPoint:
+        run = copy.deepcopy(self.runs[run_id])
+        point = ForkPoint(run)
+        if run.flow is None:
+            return point
+        calls = self.call_rows(run_id)
+        point.call = next((row for row in calls if row.address == address), None)
+        if point.call is None or point.call.kind != "call":
+            point.near = [row for row in calls if row.kind == "call"][:20]
+            return point
+        log = self.deliveries.get((run_id, run.flow.generation), [])
+        found = self._cut(run_id, run.flow.generation, address)
+        point.at = log[found.seq - 1].at if found.seq else None
+        point.dropped_seq, point.appended = found.dropped_seq, len(found.behind)
+        rows = self.calls[run_id, run.flow.generation]
+        point.tokens = [
+            OpenToken(rows[one].name, one, self.tokens[rows[one].name].run_id, rows[one].due_at) for one in found.open
+        ]
+        return point
+
+    def _cut(self, run_id: RunId, generation: int, address: Address) -> Cut:
+        calls = self.calls.get((run_id, generation), {})
+        return cut(list(calls.values()), self.deliveries.get((run_id, generation), []), address)
 
     def _is_due(self, run: Run, now: datetime) -> bool:
         if run.status is not Status.SUSPENDED or run.flow is None:
@@ -196,6 +225,8 @@ class Book:
             self.runs[new.run.id] = copy.deepcopy(new.run)
             self.inputs[new.run.id] = new.input
             self.tags[new.run.id] = new.tags
+        for fork in changes.forks:
+            self._copy(fork)
         for run_id, run in changes.updated.items():
             assert run_id in self.runs
             assert run_id not in changes.ended
@@ -229,6 +260,28 @@ class Book:
         for run_id in changes.returned_done:
             self.returned.pop(run_id, None)
         self.dead += changes.dead
+
+    def _copy(self, fork: NewFork) -> None:
+        source, key = (fork.source, fork.generation), (fork.run_id, fork.generation)
+        self.inputs[fork.run_id], self.tags[fork.run_id] = self.inputs[fork.source], self.tags[fork.source]
+        found = self._cut(fork.source, fork.generation, fork.address)
+        assert found.seq == fork.seq
+        self.calls[key] = {}
+        for address, call in self.calls[source].items():
+            if address in found.kept:
+                late = address in found.open and call.due_at is not None
+                due_at = call.due_at + fork.later if late and call.due_at else call.due_at
+                self.calls[key][address] = call._replace(run_id=fork.run_id, due_at=due_at)
+                if (*source, address) in self.closed:
+                    self.closed.add((*key, address))
+            if address in found.open:
+                token = self.tokens[call.name]
+                token.run_id = fork.run_id
+                token.expires_at = token.expires_at and token.expires_at + fork.later
+        log = self.deliveries.get(source, [])
+        before = [row._replace(run_id=fork.run_id) for row in log[: fork.seq]]
+        behind = [log[seq - 1]._replace(run_id=fork.run_id, at=fork.at) for seq in found.behind]
+        self.deliveries[key] = before + [row._replace(seq=fork.seq + n) for n, row in enumerate(behind, 1)]
 
     def _commit_history(self, changes: Changes) -> None:
         for row in changes.history:

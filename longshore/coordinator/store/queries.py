@@ -28,7 +28,8 @@ from longshore.core.run import FINAL, Status
 LISTED: Final = (
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.status, run.c.attempt,
     run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id, run.c.created_at, run.c.queued_at,
-    run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
+    run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason, run.c.rerun_of,
+    run.c.parent_address,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -267,6 +268,8 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "tags": _json(row["tags"], []),
         "metadata": _json(row["metadata"], {}),
         "parent_id": row["parent_id"],
+        "address": row["parent_address"],
+        "rerun_of": row["rerun_of"],
         "root_id": row["root_id"],
         "created_at": _time(row["created_at"]),
         "queued_at": _time(row["queued_at"]),

@@ -25,6 +25,7 @@ from longshore.coordinator.store.columns import (
 )
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.core.changes import (
     CacheHit,
@@ -136,6 +137,9 @@ class Reader:
                 self._read_waits(connection, facts, needs)
                 wanted.update(row.run_id for row in facts.tokens.values())
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
+            for run_id, address in needs.forks:
+                if (point := fork_point(connection, run_id, address)) is not None:
+                    facts.forks[run_id, address] = point
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
                 wanted.update(facts.suspended_due)

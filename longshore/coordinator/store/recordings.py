@@ -21,7 +21,8 @@ LIMIT: Final = 600 * 1024
 _ROW: Final = 200
 """What a row weighs beside its texts and values (bytes)."""
 _HEAD: Final = (
-    "id, routine, version, status, attempt, generation, attempt_at, last_seq, processed_seq, input, input_ref"
+    "id, routine, version, status, attempt, generation, attempt_at, last_seq, processed_seq, forked_seq, seed, input, "
+    "input_ref"
 )
 
 
@@ -36,7 +37,7 @@ def recorded(connection: Connection, run_id: RunId, after: int, address: str, li
         page = _page_of(head)
         page.after, page.address = after, address
         if not after and not address:
-            page.input = value_of(head[9], head[10])
+            page.input = value_of(head[-2], head[-1])
             limit -= _weight(page.input)
         left = _take_deliveries(connection, page, limit)
         if not page.more:
@@ -45,8 +46,20 @@ def recorded(connection: Connection, run_id: RunId, after: int, address: str, li
 
 
 def _page_of(head: Any) -> Recorded:
-    run_id, routine, version, status, attempt, generation, begun, last_seq, processed_seq, *_ = head
-    return Recorded(run_id, routine, version, status, attempt, generation, moment(begun), last_seq, processed_seq)
+    run_id, routine, version, status, attempt, generation, begun, last_seq, processed_seq, forked_seq, seed, _, _ = head
+    return Recorded(
+        run_id=run_id,
+        routine=routine,
+        version=version,
+        status=status,
+        attempt=attempt,
+        generation=generation,
+        started_at=moment(begun),
+        last_seq=last_seq,
+        processed_seq=processed_seq,
+        forked_seq=forked_seq,
+        seed=seed,
+    )
 
 
 def _take_deliveries(connection: Connection, page: Recorded, left: int) -> int:

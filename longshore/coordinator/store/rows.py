@@ -22,7 +22,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until spared tags metadata input_ref"
+    " rest_until forked_seq forked_at seed spared tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -31,7 +31,7 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -43,25 +43,35 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
-    " spared"
+    " forked_seq forked_at seed spared"
 )
 DEFAULTS: Final = {
     "generation": "-1",
     "processed_seq": "-1",
+    "forked_seq": "-1",
     "result_ref": "''",
     "error": "NULL",
-    **dict.fromkeys(names("correlation_id traceparent span tags metadata input_ref"), "''"),
+    **dict.fromkeys(names("correlation_id traceparent span seed tags metadata input_ref"), "''"),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0)
+_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "")
 
 
-def _flow(flow: Flow | None, at: Micros) -> tuple[int, ...]:
+def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
     if flow is None:
         return _NO_FLOW
-    rest_until = at[flow.rest_until]
-    return flow.generation, flow.last_seq, flow.processed_seq, flow.open_calls, flow.cancel_seq, rest_until
+    return (
+        flow.generation,
+        flow.last_seq,
+        flow.processed_seq,
+        flow.open_calls,
+        flow.cancel_seq,
+        at[flow.rest_until],
+        flow.forked_seq,
+        at[flow.forked_at],
+        flow.seed,
+    )
 
 
 def inserted(new: NewRun, at: Micros) -> tuple[Any, ...]:
@@ -254,7 +264,7 @@ _SHARED: Final = names(
 )
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
 _YES_OR_NO: Final = names("wants_outcome plain cached spared")
-_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq rest_until")
+_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed")
 
 
 def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
@@ -268,7 +278,7 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     for name in _YES_OR_NO:
         fields[name] = bool(fields[name])
     flow = {name: fields.pop(name) for name in _FLOW}
-    flow["rest_until"] = moment(flow["rest_until"])
+    flow["rest_until"], flow["forked_at"] = moment(flow["rest_until"]), moment(flow["forked_at"])
     fields["created_at"] = moment_of(fields["created_at"])
     fields["status"] = Status(fields["status"])
     fields["max_attempts"] = fields["max_attempts"] or None

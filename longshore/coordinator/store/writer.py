@@ -16,6 +16,7 @@ from longshore.coordinator.store import rows
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
+from longshore.coordinator.store.forks import ForkCopies
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
 from longshore.core.changes import Changes, Cursor, HistoryRow, NewRun, Outcome, Unreadable
 from longshore.core.run import Run
@@ -130,6 +131,7 @@ class Writer:
         self._dead = insert("dead_letter", _DEAD, mark)
         self._unsent = insert("unsent", ("batch_no", "run_ids"), mark)
         self._prepare_waits(mark)
+        self._forks = ForkCopies(mark)
 
     def _prepare_waits(self, mark: str) -> None:
         self._told = insert("delivery", _TOLD, mark)
@@ -215,6 +217,8 @@ class Writer:
         at = Micros()
         if changes.inserted:
             self._write_new(steps, changes.inserted, at)
+        if changes.forks:  # from the rows as they were when it was decided
+            steps.append((self._forks, changes.forks))
         if changes.updated:
             self._write_updated(steps, changes.updated.values(), at)
         if changes.ended:

@@ -8,7 +8,7 @@ from typing import Final
 from longshore.core.changes import NewCall
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.ledger import canceling, delivering, signaling, starting
+from longshore.core.ledger import canceling, delivering, forking, signaling, starting
 from longshore.core.ledger.recording import move, owned, touch
 from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
@@ -104,6 +104,7 @@ def _take_timers(state: State, round_: Round, run: Run, flow: Flow, report: Comm
     for timer in report.timers:
         if timer.address in known or timer.address in flow.timers:
             continue
+        due_at = timer.due_at if timer.instant else forking.due_at(round_, flow, timer.due_at, timer.asked_seq)
         round_.changes.calls.append(
             NewCall(
                 run.id,
@@ -114,12 +115,12 @@ def _take_timers(state: State, round_: Round, run: Run, flow: Flow, report: Comm
                 timer.digest,
                 timer.asked_seq,
                 RunId(""),
-                timer.due_at,
+                due_at,
                 timer.place,
             )
         )
-        flow.timers[timer.address] = timer.due_at
-        state.wake_at(timer.due_at, run.id, "timer")
+        flow.timers[timer.address] = due_at
+        state.wake_at(due_at, run.id, "timer")
 
 
 def _take_waits(state: State, round_: Round, run: Run, flow: Flow, report: Commands, known: Collection[str]) -> None:
@@ -128,6 +129,8 @@ def _take_waits(state: State, round_: Round, run: Run, flow: Flow, report: Comma
             raise ProtocolError(f"run {run.id} waits for a {wait.kind!r} at {wait.address}: there is no such thing")
         if wait.address in known:
             continue
+        if wait.due_at is not None:
+            wait.due_at = forking.due_at(round_, flow, wait.due_at, wait.asked_seq)
         if wait.kind == TOKEN:
             signaling.remember(round_, run, flow, wait)
         round_.changes.calls.append(

@@ -17,6 +17,7 @@ from longshore.core.message import (
     Commands,
     CompleteToken,
     Finished,
+    Fork,
     Released,
     Resume,
     Signal,
@@ -97,6 +98,13 @@ def _need_signal(state: State, needs: Needs, message: Signal) -> None:
         needs.signals.setdefault(message.run_id, set()).add(message.signal_id)
 
 
+def _need_fork(state: State, needs: Needs, message: Fork) -> None:
+    needs.forks.add((message.run_id, message.at))
+    _need_with_parent(state, needs, message.run_id)
+    if message.fork_id and message.fork_id not in state.runs:
+        needs.runs.add(message.fork_id)
+
+
 def _need_token(state: State, needs: Needs, message: CompleteToken) -> None:
     needs.tokens.add(message.token)
 
@@ -157,6 +165,7 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Ask: _need_ask,
     Signal: _need_signal,
     CompleteToken: _need_token,
+    Fork: _need_fork,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

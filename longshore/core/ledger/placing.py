@@ -248,6 +248,8 @@ def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
         start.generation = flow.generation
         start.last_seq = flow.last_seq
         start.processed_seq = flow.processed_seq
+        start.forked_seq = flow.forked_seq
+        start.seed = flow.seed
         flow.sent_seq = flow.last_seq
         flow.sent_at = round_.now
         if run.status is Status.CANCELING:

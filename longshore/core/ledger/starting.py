@@ -265,15 +265,22 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         begin(state, round_, run, f"delayed until {run.due_at.isoformat(timespec='seconds')}", actor)
         state.wake_at(run.due_at, run.id, "due")
         return
+    queue_new(state, round_, run, "", actor)
+
+
+def queue_new(state: State, round_: Round, run: Run, reason: str, actor: str) -> None:
+    """A new run waits for its turn, or for a worker that offers it."""
+    now = round_.now
     if not state.is_offered(run):
         run.status = Status.PENDING_VERSION
         run.due_at = now + state.config.version_deadline
-        begin(state, round_, run, placing.missing_version(state, run), actor)
+        missing = placing.missing_version(state, run)
+        begin(state, round_, run, f"{reason}; {missing}" if reason else missing, actor)
         state.wake_at(run.due_at, run.id, "due")
         state.pending.setdefault(run.routine, {})[run.id] = None
         return
     run.queued_at = now
-    begin(state, round_, run, "triggered", actor)
+    begin(state, round_, run, reason or "triggered", actor)
     state.enqueue(run, now.timestamp() - run.priority)
 
 

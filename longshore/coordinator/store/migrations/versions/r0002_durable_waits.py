@@ -1,5 +1,5 @@
 """What durable waits keep: until when a workflow that is put away rests while facts for it come; which children
-go on when their parent ends; what signals and tokens bring."""
+go on when their parent ends; what signals and tokens bring; where a fork begins."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,10 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.add_column("run", sa.Column("rest_until", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("forked_seq", sa.BigInteger(), nullable=False, server_default="-1"))
+    op.add_column("run", sa.Column("forked_at", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("seed", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("rerun_of", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("spared", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("delivery", sa.Column("value", sa.LargeBinary()))
     op.add_column("delivery", sa.Column("value_ref", sa.Text(), nullable=False, server_default=""))
@@ -34,5 +38,6 @@ def downgrade() -> None:
     op.drop_index("delivery_signal", "delivery")
     op.drop_column("delivery", "value_ref")
     op.drop_column("delivery", "value")
-    op.drop_column("run", "spared")
+    for name in ("spared", "rerun_of", "seed", "forked_at", "forked_seq"):
+        op.drop_column("run", name)
     op.drop_column("run", "rest_until")
