@@ -40,10 +40,11 @@ async def test_a_wary_task_begins_when_its_started_has_arrived(sites: SiteMaker,
     routines.passes("door").set()
     async with sites(bus=bus) as site:
         coordinator = site.coordinator
-        coordinator.direct(coordinator.start(wait_async, "door", wary=True))
-        await coordinator.started()
-        coordinator.direct(coordinator.start(wait_async, "door", run="calm"))
+        coordinator.direct(  # in one body: the next would say that the ledger has taken the word
+            coordinator.start(wait_async, "door", wary=True), coordinator.start(wait_async, "door", run="calm")
+        )
         await coordinator.finished("calm")
+        assert coordinator.all(Started)
         assert not coordinator.all(Finished), "the calm one came later, and has ended"
         bus.gate.set()
         report = await coordinator.finished()
@@ -57,11 +58,12 @@ async def test_a_wary_workflow_begins_when_its_started_has_arrived_and_misses_no
     bus = SlowBus(buses("worker"))
     async with sites(bus=bus) as site:
         coordinator = site.coordinator
-        coordinator.direct(coordinator.start(chain, 1, wary=True))
-        await coordinator.started()
-        coordinator.direct(coordinator.start(plain, 1, run="calm"))
+        coordinator.direct(
+            coordinator.start(chain, 1, wary=True),
+            deliver("r1", outcome(1, "0:0", 2)),
+            coordinator.start(plain, 1, run="calm"),
+        )
         await coordinator.finished("calm")
-        coordinator.direct(deliver("r1", outcome(1, "0:0", 2)))
         assert [type(report) for report in coordinator.reports if report.run_id == "r1"] == [Started]
         bus.gate.set()
         await coordinator.until(lambda: [one for one in coordinator.reports if getattr(one, "upto_seq", None) == 1])
