@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Offer, Reply, Report, Value
@@ -86,7 +87,8 @@ class Needs(msgspec.Struct, gc=False):
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     """Which of these signals (by id) these runs have been told, whatever their generation."""
     told_signals: set[RunId] = msgspec.field(default_factory=set)
-    """Workflows about to begin a fresh journal: what signals stand in the present one."""
+    """Workflows about to begin a fresh journal: what signals stand in the present one, and how long their journals
+    are."""
     forks: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
     """Calls of workflows, in whatever status, from which these are to be run again."""
     suspended_due: bool = False
@@ -159,19 +161,6 @@ class WorkerRow(msgspec.Struct, gc=False):
     since: datetime | None = None
 
 
-class Cursor(msgspec.Struct, gc=False):
-    """A group order under way: `kind` "cancel_children" of `run_id`, done for children up to `after`."""
-
-    id: str
-    kind: str
-    run_id: RunId
-    reason: str
-    before: datetime | None = None  # only children created up to then
-    after: RunId = RunId("")
-    children: list[RunId] = []  # the next page, filled by the store
-    last: bool = False  # whether that page is the last
-
-
 class TokenRow(msgspec.Struct, gc=False):
     """A token: where in which journal it is waited for, until when, and when it was completed."""
 
@@ -220,6 +209,9 @@ class Facts(msgspec.Struct, gc=False):
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     told_signals: dict[RunId, list[int]] = msgspec.field(default_factory=dict)
     """The seqs of the signals in the present journal, in order."""
+    journal_rows: dict[RunId, int] = msgspec.field(default_factory=dict)
+    """How many rows their journals have, calls and facts of all generations (counted up to one more of each than are
+    let go of at once)."""
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
@@ -317,8 +309,14 @@ class Changes(msgspec.Struct, gc=False):
     """Of runs in `inserted`: their input, tags, metadata and the beginning of their journal are copied from another."""
     inputs: dict[RunId, Value] = msgspec.field(default_factory=dict)
     """New inputs of workflows that continue as their next generation (their rows are in `updated`)."""
-    forgotten: list[tuple[RunId, int]] = msgspec.field(default_factory=list)
-    """Journals nobody will read again: of these generations of these workflows, and of those before."""
+    forgotten: list[tuple[RunId, int, int]] = msgspec.field(default_factory=list)
+    """Journals nobody will read again: of these generations of these workflows, and of those before. At most so many
+    calls and so many facts, the oldest; the ids of the signals among them are remembered."""
+    history_forgotten: list[tuple[RunId, int, int]] = msgspec.field(default_factory=list)
+    """History rows up to this seq, but for the first: at most so many, the oldest."""
+    signals_forgotten: tuple[datetime, int] | None = None
+    """Ids of signals told before this, in journals that are gone: at most so many."""
+    tokens_forgotten: list[str] = msgspec.field(default_factory=list)
     history: list[HistoryRow] = msgspec.field(default_factory=list)
     calls: list[NewCall] = msgspec.field(default_factory=list)
     closed: list[tuple[RunId, int, Address]] = msgspec.field(default_factory=list)
@@ -382,4 +380,8 @@ class Changes(msgspec.Struct, gc=False):
             or self.dead
             or self.freed_keys
             or self.idempotency
+            or self.forgotten
+            or self.history_forgotten
+            or self.signals_forgotten
+            or self.tokens_forgotten
         )

@@ -10,16 +10,8 @@ import msgspec
 import pytest
 
 from longshore.coordinator.store import Fenced, StoreConflict
-from longshore.core.changes import (
-    Changes,
-    Cursor,
-    HistoryRow,
-    Needs,
-    NewCall,
-    NewDelivery,
-    ReturnedReply,
-    WorkerRow,
-)
+from longshore.core.changes import Changes, HistoryRow, Needs, NewCall, NewDelivery, ReturnedReply, WorkerRow
+from longshore.core.cursors import Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import Failure, Offer
 from longshore.core.run import Flow, Status

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from longshore.coordinator.bodies import Inputs
-from longshore.core.changes import Changes, Cursor, NewCall, NewDelivery
+from longshore.core.changes import Changes, NewCall, NewDelivery
+from longshore.core.cursors import Cursor
 from longshore.core.ids import Address, RunId
 from longshore.core.message import Start, Value
 from longshore.core.run import Flow, Run, Status
@@ -33,7 +34,7 @@ def journal(run: Run, generation: int, many: int = 3) -> Changes:
 def continuing(run: Run, value: Value) -> Changes:
     """The next generation of this run."""
     assert run.flow is not None
-    changes = Changes(inputs={run.id: value}, forgotten=[(run.id, run.flow.generation)], updated={run.id: run})
+    changes = Changes(inputs={run.id: value}, forgotten=[(run.id, run.flow.generation, 1000)], updated={run.id: run})
     run.flow = Flow(generation=run.flow.generation + 1)
     return changes
 

@@ -52,14 +52,14 @@ def test_a_signal_is_known_by_its_id_whatever_the_generation_and_kept_for_the_ne
     run.flow = Flow(generation=1, last_seq=2)
     more = NewDelivery(run.id, 1, 2, "signal", Address("id-5"), NOW, "c", NOBODY, b"5")
     kept = Changes(updated={run.id: run}, deliveries=[more], kept_signals=[KeptSignal(run.id, 0, 2, 1, 1)])
-    kept.forgotten = [(run.id, 0)]
+    kept.forgotten = [(run.id, 0, 1000)]
     book.commit(kept)
     page = book.store.journal_page(run.id, -1)
     assert [(one.seq, one.status, one.address, one.result) for one in page.deliveries] == [
         (1, "b", "id-2", CHECK),
         (2, "c", "id-5", b"5"),
     ]
-    assert book.store.reader.read(needs, NOW).signals[run.id] == set()
+    assert book.store.reader.read(needs, NOW).signals[run.id] == {"id-1"}, "told, in a journal that is gone"
 
 
 def test_a_token_is_found_with_its_run_and_when_it_was_completed(book: Book) -> None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from longshore.core.changes import (
     CacheHit,
     Changes,
-    Cursor,
     Facts,
     FinalRun,
     HistoryRow,
@@ -21,6 +20,7 @@ from longshore.core.changes import (
     Unreadable,
     WorkerRow,
 )
+from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
@@ -52,6 +52,7 @@ class Book:
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
         self.tokens: dict[str, TokenRow] = {}
+        self.told_ids: dict[RunId, dict[str, datetime]] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -103,11 +104,12 @@ class Book:
         for run_id, wanted in needs.signals.items():
             logs = [log for (other, _), log in self.deliveries.items() if other == run_id]
             told = {str(row.address) for log in logs for row in log if row.kind == "signal"}
-            facts.signals[run_id] = told & wanted
+            facts.signals[run_id] = (told | self.told_ids.get(run_id, {}).keys()) & wanted
         for run_id in needs.told_signals:
             flow = self.runs[run_id].flow
             log = self.deliveries.get((run_id, flow.generation if flow else 0), [])
             facts.told_signals[run_id] = [row.seq for row in log if row.kind == "signal"]
+            facts.journal_rows[run_id] = self._journal_rows(run_id)
 
     def _fork_point(self, run_id: RunId, address: Address) -> ForkPoint:
         run = copy.deepcopy(self.runs[run_id])
@@ -165,8 +167,34 @@ class Book:
             elif run.status is Status.SUSPENDED:
                 facts.runs.setdefault(run_id, copy.deepcopy(run))
 
+    def _journal_rows(self, run_id: RunId, upto: int | None = None) -> int:
+        kept = [*self.calls.items(), *self.deliveries.items()]
+        return sum(len(rows) for key, rows in kept if key[0] == run_id and (upto is None or key[1] <= upto))
+
+    def _read_forgetting(self, cursor: Cursor) -> Cursor:
+        found = copy.copy(cursor)
+        if cursor.kind == FORGET_JOURNAL:
+            flow = self.runs[cursor.run_id].flow
+            found.upto = flow.generation - 1 if flow else -1
+            found.rows = self._journal_rows(cursor.run_id, found.upto)
+        elif cursor.kind == FORGET_SIGNALS:
+            found.rows = sum(at < (cursor.before or at) for ids in self.told_ids.values() for at in ids.values())
+        else:
+            page = sorted(token for token in self.tokens if token > cursor.after)
+            found.children, found.last = [RunId(token) for token in page[:PAGE]], len(page) <= PAGE
+            found.keys = [token for token in page[:PAGE] if self._is_dead(self.tokens[token], cursor.before)]
+        return found
+
+    def _is_dead(self, token: TokenRow, before: datetime | None) -> bool:
+        run = self.runs[token.run_id]
+        ended = run.finished_at is not None and before is not None and run.finished_at < before
+        return ended or token.generation < (run.flow.generation if run.flow else 0)
+
     def _read_cursors(self, facts: Facts) -> None:
         for cursor in list(self.cursors.values())[:10]:
+            if cursor.kind != CANCEL_CHILDREN:
+                facts.cursors.append(self._read_forgetting(cursor))
+                continue
             page = sorted(
                 run.id
                 for run in self.runs.values()
@@ -238,6 +266,7 @@ class Book:
         self.inputs.update(changes.inputs)
         self._commit_history(changes)
         self._commit_journals(changes)
+        self._forget(changes)
         for key, run_id, expires in changes.cache:
             self.cache[key] = (run_id, expires)
         for key, run_id, _ in changes.idempotency:
@@ -287,7 +316,7 @@ class Book:
         for row in changes.history:
             rows = self.history.setdefault(row.run_id, [])
             seq = row.seq or (rows[-1].seq + 1 if rows else 1)
-            assert seq == len(rows) + 1, f"history of {row.run_id}: {seq} after {len(rows)} rows"
+            assert seq == (rows[-1].seq if rows else 0) + 1, f"history of {row.run_id}: {seq} after {rows[-1:]}"
             rows.append(row._replace(seq=seq))
 
     def _commit_journals(self, changes: Changes) -> None:
@@ -305,10 +334,31 @@ class Book:
             assert self.tokens[name].completed_at is None, "a token is completed once"
             self.tokens[name].completed_at, self.tokens[name].completed_by = at, by
         self.closed.update(changes.closed)
-        for run_id, last in changes.forgotten:
-            for kept in (self.calls, self.deliveries):
-                for key in [key for key in kept if key[0] == run_id and key[1] <= last]:
-                    del kept[key]
+
+    def _forget(self, changes: Changes) -> None:
+        for run_id, last, limit in changes.forgotten:
+            told = self.told_ids.setdefault(run_id, {})
+            for generation in sorted({key[1] for key in (*self.calls, *self.deliveries) if key[0] == run_id}):
+                key = run_id, generation
+                if generation > last:
+                    continue
+                gone = self.deliveries.get(key, [])[:limit]
+                told.update({row.address: row.at for row in gone if row.kind == "signal" and row.address})
+                self.deliveries[key] = self.deliveries.get(key, [])[limit:]
+                self.calls[key] = dict(list(self.calls.get(key, {}).items())[limit:])
+                for kept in (self.calls, self.deliveries):
+                    if not kept[key]:
+                        del kept[key]
+        for run_id, upto, limit in changes.history_forgotten:
+            rows = self.history[run_id]
+            self.history[run_id] = rows[:1] + rows[1 + min(limit, sum(row.seq <= upto for row in rows[1:])) :]
+        if changes.signals_forgotten:
+            before, limit = changes.signals_forgotten
+            old = [(run_id, one) for run_id, ids in self.told_ids.items() for one, at in ids.items() if at < before]
+            for run_id, one in old[:limit]:
+                del self.told_ids[run_id][one]
+        for name in changes.tokens_forgotten:
+            del self.tokens[name]
 
     def _log(self, deliveries: list[NewDelivery]) -> None:
         for delivery in deliveries:

@@ -57,10 +57,10 @@ def let_what_is_put_away_sleep(patch: pytest.MonkeyPatch) -> None:
 def forget_that_a_token_was_completed(patch: pytest.MonkeyPatch) -> None:
     problem = signaling._token_problem
 
-    def never(round_: Any, message: Any, row: Any) -> Any:
+    def never(state: Any, round_: Any, message: Any, row: Any) -> Any:
         if row is not None:
             row.completed_at = None
-        return problem(round_, message, row)
+        return problem(state, round_, message, row)
 
     patch.setattr(signaling, "_token_problem", never)
 

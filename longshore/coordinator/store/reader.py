@@ -25,19 +25,11 @@ from longshore.coordinator.store.columns import (
 )
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.statements import ManyKeys, marks_of
-from longshore.core.changes import (
-    CacheHit,
-    Cursor,
-    Facts,
-    Needs,
-    ReturnedReply,
-    Snapshot,
-    TokenRow,
-    WorkerRow,
-    final_of,
-)
+from longshore.core.changes import CacheHit, Facts, Needs, ReturnedReply, Snapshot, TokenRow, WorkerRow, final_of
+from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
@@ -115,6 +107,9 @@ class Reader:
         )
         self._signals = ManyKeys(
             f"SELECT address FROM delivery WHERE kind = 'signal' AND run_id = {mark} AND address IN ({{keys}})", mark
+        )
+        self._told_ids = ManyKeys(
+            f"SELECT signal_id FROM told_signal WHERE run_id = {mark} AND signal_id IN ({{keys}})", mark
         )
         self._told_signals = (
             "SELECT delivery.seq FROM delivery JOIN run ON run.id = delivery.run_id "
@@ -198,6 +193,8 @@ class Reader:
 
     def _page_of(self, connection: Connection, row: Any, page: int) -> Cursor:
         name, kind, run_id, reason, before, after = row
+        if kind != CANCEL_CHILDREN:
+            return stand_before(connection, Cursor(name, kind, RunId(run_id), reason, moment(before), RunId(after)))
         mark = self._mark
         text = f"SELECT id FROM run WHERE parent_id <> '' AND parent_id = {mark} AND id > {mark} AND finished_at = 0 "
         text += "AND spared = 0"
@@ -245,10 +242,15 @@ class Reader:
     def _read_waits(self, connection: Connection, facts: Facts, needs: Needs) -> None:
         facts.tokens = {row[0]: _token(row) for row in self._tokens.rows(connection, list(needs.tokens))}
         for run_id, ids in needs.signals.items():
-            facts.signals[run_id] = {row[0] for row in self._signals.rows(connection, list(ids), (run_id,))}
+            facts.signals[run_id] = {
+                row[0]
+                for statement in (self._signals, self._told_ids)
+                for row in statement.rows(connection, list(ids), (run_id,))
+            }
         for run_id in needs.told_signals:
             found = connection.exec_driver_sql(self._told_signals, (run_id,))
             facts.told_signals[run_id] = list(found.scalars())
+            facts.journal_rows[run_id] = journal_rows(connection, run_id)
 
     # ------------------------------------------------------------------------------------------------------ bodies
 

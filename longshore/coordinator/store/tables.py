@@ -232,6 +232,17 @@ token: Final = Table(
     sqlite_with_rowid=False,
 )
 
+told_signal: Final = Table(
+    "told_signal",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("signal_id", Text, primary_key=True),
+    _time("at"),
+    sqlite_with_rowid=False,
+)
+"""Ids of signals told in journals that are gone: sent again they are not told again."""
+Index("told_signal_at", told_signal.c.at)
+
 cache: Final = Table(
     "cache",
     metadata,

@@ -16,9 +16,11 @@ from longshore.coordinator.store import rows
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
+from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
-from longshore.core.changes import Changes, Cursor, HistoryRow, NewRun, Outcome, Unreadable
+from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome, Unreadable
+from longshore.core.cursors import Cursor
 from longshore.core.run import Run
 
 OWNER: Final = "coordinator"
@@ -100,10 +102,7 @@ class Writer:
         self._ended = update("run", (*rows.ENDED, *rows.ENDED_RARELY), mark, constants=_FINISHED)
         self._plain_ended = update("run", rows.ENDED, mark, constants=_FINISHED | _defaults(rows.ENDED_RARELY))
         self._inputs = update("run", ("id", "input", "input_ref"), mark)
-        self._forgotten = tuple(
-            Each(f"DELETE FROM {table} WHERE run_id = {mark} AND generation <= {mark}")
-            for table in ("call", "delivery")
-        )
+        self._forgetting = Forgetting(mark)
         self._history = insert("history", _HISTORY, mark)
         unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
@@ -229,9 +228,9 @@ class Writer:
             self._write_journals(steps, changes, at)
         if changes.tokens or changes.tokens_completed or changes.kept_signals:
             self._write_waits(steps, changes, at)
-        if changes.inputs or changes.forgotten:
+        if changes.inputs:
             steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
-            steps += [(statement, changes.forgotten) for statement in self._forgotten]
+        steps += self._forgetting.steps(changes, at)
         if changes.cache:
             steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
         if changes.idempotency or changes.freed_keys:

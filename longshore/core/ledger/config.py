@@ -37,6 +37,14 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     closed_kept: timedelta = timedelta(hours=24)
     """How long the row of a closed session is kept, for a worker that comes back."""
     idempotency_kept: timedelta = timedelta(days=30)
+    signals_kept: timedelta = timedelta(hours=24)
+    """How long the id of a signal is remembered when its journal is gone: sent again, it is not told again."""
+    tokens_kept: timedelta = timedelta(days=30)
+    """How long after the end of its run a token is known: completing it is answered with what became of the run."""
+    history_kept: int = 10_000
+    """How many of its latest history rows a run that continues keeps, beside the first."""
+    rows_at_once: int = 1000
+    """The most rows of each kind that one step lets go of, for one workflow."""
     event_path: bool = True
     """False: nothing is placed or delivered when a message comes; the reconciler alone acts (a test mode)."""
     trace_all: bool = False

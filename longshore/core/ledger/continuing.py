@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longshore.core.errors import ProtocolError
-from longshore.core.ledger import delivering, failing
+from longshore.core.ledger import delivering, failing, forgetting
 from longshore.core.ledger.recording import announce, answer_order, ended, let_go, refuse
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, Session, State
@@ -29,8 +29,8 @@ def continued(state: State, round_: Round, session: Session, run: Run, report: F
     run.crashes = run.losses = 0
     run.alone = False
     round_.changes.inputs[run.id] = value
-    round_.changes.forgotten.append((run.id, flow.generation))
     failing.requeue(state, round_, run, text, ahead=True, worker=session.worker_id)
+    forgetting.history(state, round_, run)
 
 
 def resume_order(state: State, round_: Round, order: Resume, actor: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from longshore.core.changes import Cursor
+from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import RunId
 from longshore.core.ledger import caching
 from longshore.core.ledger.delivering import deliver_outcome
@@ -63,5 +63,5 @@ def cascade(state: State, round_: Round, run: Run, reason: str, *, before: datet
     """Have the children canceled, group by group, over the next ticks, but for those that are to go on without their
     parent. `before` spares those created later."""
     name = f"{run.id}/{run.epoch}/{'some' if before else 'all'}"
-    round_.changes.cursors.append(Cursor(id=name, kind="cancel_children", run_id=run.id, reason=reason, before=before))
+    round_.changes.cursors.append(Cursor(id=name, kind=CANCEL_CHILDREN, run_id=run.id, reason=reason, before=before))
     state.cursors_open = True

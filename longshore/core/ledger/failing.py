@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from longshore.core.ledger import caching, signaling
+from longshore.core.ledger import caching, forgetting, signaling
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
@@ -57,6 +57,7 @@ def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[
             cascade(state, round_, run, f"parent run {run.id} {what}", before=round_.now)
         run.flow = Flow(generation=flow.generation + 1)
         signaling.keep(round_, run, flow, run.flow, unread)
+        forgetting.journal(state, round_, run, flow.generation)
 
 
 def requeue(

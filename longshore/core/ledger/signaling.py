@@ -108,7 +108,7 @@ def remember(round_: Round, run: Run, flow: Flow, wait: Wait) -> None:
 def complete_token(state: State, round_: Round, message: CompleteToken, actor: str) -> None:
     """Give a workflow what it waits for at a token, once; again is a no-op that says so."""
     row = round_.facts.tokens.get(message.token)
-    refusal = _token_problem(round_, message, row)
+    refusal = _token_problem(state, round_, message, row)
     if refusal is not None or row is None:
         _answer(round_, message, refusal)
         return
@@ -117,9 +117,13 @@ def complete_token(state: State, round_: Round, message: CompleteToken, actor: s
     _answer(round_, message, None, run_id=row.run_id, completed=not reason, text=text)
 
 
-def _token_problem(round_: Round, message: CompleteToken, row: TokenRow | None) -> Refusal | None:
+def _token_problem(state: State, round_: Round, message: CompleteToken, row: TokenRow | None) -> Refusal | None:
     if row is None:
-        return "unknown_token", f"there is no token {message.token[:MAX_NAME]!r}"
+        text = (
+            f"there is no token {message.token[:MAX_NAME]!r}: nobody has made it, or the run that made it has begun "
+            f"anew or ended over {state.config.tokens_kept.days} days ago"
+        )
+        return "unknown_token", text
     if row.completed_at is None and row.expires_at is not None and row.expires_at <= round_.now:
         at = row.expires_at.isoformat(timespec="seconds")
         return "expired_token", f"the token {row.token} of run {row.run_id} expired at {at}"

@@ -141,6 +141,7 @@ class State:
         "ticket",
         "to_resend",
         "unanswered",
+        "walk_at",
         "watchers",
     )
 
@@ -173,6 +174,7 @@ class State:
         self.ticked_at = now
         self.pinged_at = now
         self.forget_at = now + timedelta(minutes=1)  # soon, even where no coordinator lives for an hour
+        self.walk_at = now + timedelta(minutes=1)
         self.ticket = 0
         self.marks = 0
         self.settling = config.settling_marks

@@ -7,15 +7,15 @@ import heapq
 from datetime import datetime, timedelta
 from typing import Final
 
+from longshore.core.cursors import CANCEL_CHILDREN
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching, canceling, delivering, failing, placing, sessions
+from longshore.core.ledger import caching, canceling, delivering, failing, forgetting, placing, sessions
 from longshore.core.ledger.ending import complete_equal, conclude
 from longshore.core.ledger.recording import outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.run import Run, Status, has_started
 
 SECOND: Final = timedelta(seconds=1)
-FORGET_EVERY: Final = timedelta(hours=1)
 FORGET_AFTER: Final = timedelta(minutes=10)
 
 
@@ -32,6 +32,7 @@ def tick(state: State, round_: Round) -> None:
     _redeliver(state, round_)
     _judge_heads(state, round_)
     _forget_sessions(state, round_)
+    forgetting.now_and_then(state, round_)
     _free_reservations(state)
     state.forget_alarms()
     sessions.ping_quiet(state, round_)
@@ -168,6 +169,9 @@ def _move_cursors(state: State, round_: Round) -> None:
         if round_.room <= 0:
             return
         round_.room -= len(cursor.children)
+        if cursor.kind != CANCEL_CHILDREN:
+            forgetting.move_on(state, round_, cursor)
+            continue
         round_.cascading.add(cursor.run_id)
         canceling.cancel_children(state, round_, cursor.children, cursor.reason)
         if cursor.last:
@@ -257,9 +261,6 @@ def _forget_sessions(state: State, round_: Round) -> None:
     ]
     for session_id in gone:
         del state.sessions[session_id]
-    if state.forget_at <= round_.now:
-        state.forget_at = round_.now + FORGET_EVERY
-        round_.changes.workers_until = round_.now - state.config.closed_kept
 
 
 def _free_reservations(state: State) -> None:

@@ -26,6 +26,13 @@ def upgrade() -> None:
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("generation", "expires_at", "completed_at")],
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "told_signal",
+        *[sa.Column(name, sa.Text(), primary_key=True, nullable=False) for name in ("run_id", "signal_id")],
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("told_signal_at", "told_signal", ["at"])
 
 
 def _index(name: str, table: str, columns: list[str], where: str) -> None:
@@ -33,6 +40,7 @@ def _index(name: str, table: str, columns: list[str], where: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("told_signal")
     op.drop_table("token")
     op.drop_index("call_wait", "call")
     op.drop_index("delivery_signal", "delivery")

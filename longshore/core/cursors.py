@@ -1,0 +1,36 @@
+"""Group orders under way: what is too much for one step is done page by page, over many ticks and restarts.
+
+A cursor says what is to be done and how far it has come. It does nothing itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from longshore.core.ids import RunId
+
+CANCEL_CHILDREN: Final = "cancel_children"
+FORGET_JOURNAL: Final = "forget_journal"
+FORGET_SIGNALS: Final = "forget_signals"
+FORGET_TOKENS: Final = "forget_tokens"
+
+
+class Cursor(msgspec.Struct, gc=False):
+    """A group order under way. `cancel_children` of `run_id`, done for children up to `after`; `forget_journal`: the
+    rows of the journals before the present one of `run_id`; `forget_signals`: ids of signals told `before`;
+    `forget_tokens`: tokens of runs that ended `before` or have begun anew, looked at up to `after`."""
+
+    id: str
+    kind: str
+    run_id: RunId
+    reason: str
+    before: datetime | None = None  # only children created up to then
+    after: RunId = RunId("")
+    children: list[RunId] = []  # the next page, filled by the store: of children, or of tokens
+    last: bool = False  # whether that page is the last
+    keys: list[str] = []  # the tokens in it that nobody waits for
+    upto: int = 0  # the last generation that is left behind, filled by the store
+    rows: int = 0  # how many rows there are to let go of, at most one more than are let go of at once
