@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -119,7 +119,8 @@ class Fleet:
         """Whether every run there is has ended and every client knows how."""
         if self.commands or len(self.outcomes) < len(self.triggered):
             return False
-        return all(run.status in FINAL for run in self.world.book.runs.values())
+        book = self.world.book
+        return not book.cursors and all(run.status in FINAL for run in book.runs.values())
 
     def _stuck(self) -> list[str]:
         runs = self.world.book.runs
@@ -158,7 +159,11 @@ class Fleet:
                 link.worker.draining = True
                 self._hire()
         if self.triggered and self.random.random() < self.faults.cancel:
-            self.commands.append(Cancel(self.random.choice(self.triggered), "chance"))
+            self.commands.append(Cancel(self.random.choice(self.cancelable()), "chance"))
+
+    def cancelable(self) -> Sequence[RunId]:
+        """Of which runs somebody may order the cancel."""
+        return self.triggered
 
     def _cut(self, link: Link) -> None:
         link.up.clear()
@@ -171,6 +176,7 @@ class Fleet:
     def _kill(self, link: Link) -> None:
         self.kills += 1
         self.effects += link.worker.effects
+        link.worker.die()
         del self.links[link.worker.session]
         if self.random.random() < 0.5:
             died = ChildDied(link.worker.session, "simulated")
@@ -179,8 +185,12 @@ class Fleet:
 
     def _hire(self) -> None:
         self.names += 1
-        worker = SimWorker(f"w{self.names}", self.random.randrange(1 << 30))
+        worker = self.new_worker(f"w{self.names}")
         self.links[worker.session] = Link(worker)
+
+    def new_worker(self, name: str) -> SimWorker:
+        """A worker process that has just begun."""
+        return SimWorker(name, self.random.randrange(1 << 30))
 
     # --------------------------------------------------------------------------------------------------- the bus
 
@@ -251,7 +261,7 @@ class Fleet:
     def _coordinate(self) -> None:
         batch: list[Inbound] = []
         for link in self.links.values():
-            for _ in range(self.random.randrange(5)):
+            for _ in range(self.at_once()):
                 if link.up:
                     number, reports = link.up.popleft()
                     if not self._is_dropped():
@@ -272,6 +282,10 @@ class Fleet:
         if batch:
             self._take(batch, taken)
         self._tick()
+
+    def at_once(self) -> int:
+        """How many bodies of one worker are taken in this round."""
+        return self.random.randrange(5)
 
     def _inbound(self, link: Link, number: int | None, reports: list[Report]) -> Inbound:
         return Inbound(messages=copy.deepcopy(reports), session=link.worker.session, number=number)
@@ -375,11 +389,12 @@ def _check_generations(book: Book, run_id: RunId, rows: list[HistoryRow]) -> Non
     """Each next generation was begun once, from what the one before gave it; no journal of those before is left."""
     continued = [int(row.reason.rpartition(" ")[2]) for row in rows if _continues(row)]
     assert all(a < b for a, b in pairwise(continued)), f"{run_id}: {continued}"
-    if not continued:
+    kept = {generation for name, generation in [*book.calls, *book.deliveries] if name == run_id}
+    present = book.runs[run_id].flow
+    assert all(present and generation >= present.generation for generation in kept), f"{run_id}: {kept}"
+    if not continued or book.runs[run_id].routine != "loop":
         return
     assert book.inputs[run_id] == f"after {continued[-1] - 1}".encode(), run_id
-    kept = {generation for name, generation in [*book.calls, *book.deliveries] if name == run_id}
-    assert all(generation >= continued[-1] for generation in kept), f"{run_id}: {kept}"
     if book.runs[run_id].status == "COMPLETED":
         flow = book.runs[run_id].flow
         assert flow is not None and flow.generation >= generations(run_id)

@@ -109,6 +109,8 @@ class Execution:
 class SimWorker:
     """One worker process."""
 
+    offers = OFFERS
+
     def __init__(self, name: str, seed: int, slots: int = 3) -> None:
         self.name = name
         self.random = random.Random(seed)
@@ -131,16 +133,21 @@ class SimWorker:
         leaving: list[tuple[int | None, list[Report]]] = []
         if self.outbox.hello_due(now):
             leaving.append((None, [self._hello()]))
-        if self.reports:
+        while self.reports:
+            many = self.in_one_body()
             body = f"{self.name}/{self.outbox.number + 1}".encode()
-            self.bodies[body] = self.reports
+            self.bodies[body], self.reports = self.reports[:many], self.reports[many:]
             number = self.outbox.keep([body])
-            self.ends_of[number] = [run_id for run_id, at in self.ended.items() if at < 0]
-            for run_id in self.ends_of[number]:
-                self.ended[run_id] = number
-            self.reports = []
+            if not self.reports:
+                self.ends_of[number] = [run_id for run_id, at in self.ended.items() if at < 0]
+                for run_id in self.ends_of[number]:
+                    self.ended[run_id] = number
         leaving += [(number, self.bodies[body]) for number, body in self.outbox.unsent(now)]
         return leaving
+
+    def in_one_body(self) -> int:
+        """How many of its reports go into the next body."""
+        return len(self.reports)
 
     def beat(self) -> Beat:
         """I live."""
@@ -149,7 +156,7 @@ class SimWorker:
 
     def _hello(self) -> Hello:
         held = [Held(run_id, execution.start.epoch) for run_id, execution in self.held.items()]
-        hello = Hello(worker_id=WorkerId(self.name), pool="default", slots=self.slots, offers=OFFERS, held=held)
+        hello = Hello(worker_id=WorkerId(self.name), pool="default", slots=self.slots, offers=self.offers, held=held)
         hello.draining, hello.taken = self.draining, self.outbox.taken
         return hello
 
@@ -218,14 +225,23 @@ class SimWorker:
                 self._end(execution, Released(execution.start.run_id, execution.start.epoch))
         for execution in [e for e in self.held.values() if e.script is not None and e.start.run_id not in self.ended]:
             self._pump(execution, now)
-            waits = execution.start.run_id not in self.ended and execution.seq >= 0 and not execution.replaying
-            if waits and self.random.random() < (0.3 if self.draining else 0.005):
-                self._end(execution, Suspended(execution.start.run_id, execution.start.epoch, execution.seq))
+            if execution.start.run_id not in self.ended:
+                self._put_away(execution)
         if self.draining:
             for execution in running:
                 if execution.start.run_id not in self.ended and self.random.random() < 0.1:
                     began = execution.began
                     self._end(execution, Released(execution.start.run_id, execution.start.epoch, lost=began))
+
+    def _put_away(self, execution: Execution) -> None:
+        if execution.seq < 0 or execution.replaying:
+            return
+        if self.random.random() < (0.3 if self.draining else 0.005):
+            self._end(execution, Suspended(execution.start.run_id, execution.start.epoch, execution.seq))
+
+    def die(self) -> None:
+        """Its process is gone, with everything in it."""
+        self.held.clear()
 
     def _finish_task(self, execution: Execution, now: datetime) -> None:
         start = execution.start
