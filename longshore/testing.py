@@ -27,6 +27,8 @@ from longshore.core.run import Status
 from longshore.engine.force import enter_task
 from longshore.engine.generations import Continued
 from longshore.engine.journal import CALL, SIGNAL, TIMER, TOKEN
+from longshore.engine.lint import Finding
+from longshore.engine.watching import Watch
 from longshore.engine.workflow import (
     Completed,
     NewCall,
@@ -45,7 +47,7 @@ from longshore.serialization.values import decode, encode
 
 R = TypeVar("R")
 
-__all__ = ["crash_everywhere", "replay_always"]
+__all__ = ["crash_everywhere", "profile", "replay_always"]
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _MOST: Final = 100_000
@@ -77,6 +79,25 @@ def replay_always(
     """As `crash_everywhere`, but only put away and replayed after every fact: quicker, and as a worker does it."""
     result: R = _Rehearsal(call, _World(signals, tokens, seed, crashes=False)).play()
     return result
+
+
+def profile(
+    call: Call[R], *, signals: Iterable[tuple[str, Any]] = (), tokens: Iterable[Any] = (), seed: int | None = None
+) -> list[Finding]:
+    """Execute a workflow in memory, as `replay_always` does, and give the lines that did what a replay may not do
+    again: read the clock, drew by chance, went through a set of texts, through methods and libraries too.
+
+    Empty is well. Each finding has `file`, `line`, `what` and `hazard`, and as a text says what to use instead. If
+    there is none, it raises what `replay_always` raises.
+    """
+    rehearsal = _Rehearsal(call, _World(signals, tokens, seed, crashes=False))
+    with Watch(call.routine) as watch:
+        try:
+            rehearsal.play()
+        except Exception:
+            if not watch.findings:
+                raise
+    return watch.findings
 
 
 class _World:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -98,14 +99,19 @@ def hazard(name: str, *, called: bool, arguments: bool) -> Hazard | None:
     return None if family is None else FAMILIES[family]
 
 
-def full_names() -> dict[int, str]:
-    """The names of functions that do not know their own, by identity; `random.choice` is a method of some object."""
-    found = {id(builtins.open): "builtins.open", id(builtins.input): "builtins.input"}
+def looked_up() -> Iterator[tuple[Any, str]]:
+    """What modules with hazards offer, and its full name."""
     for module in filter(None, map(sys.modules.get, _LOOKED_UP)):
         for name in getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]:
             value = vars(module).get(name)
             if not isinstance(value, ModuleType):
-                found[id(value)] = f"{module.__name__}.{name}"
+                yield value, f"{module.__name__}.{name}"
+
+
+def full_names() -> dict[int, str]:
+    """The names of functions that do not know their own, by identity; `random.choice` is a method of some object."""
+    found = {id(builtins.open): "builtins.open", id(builtins.input): "builtins.input"}
+    found.update((id(value), name) for value, name in looked_up())
     if "pathlib" in sys.modules:
         found[id(sys.modules["pathlib"].Path)] = "pathlib.Path"
     return found

@@ -21,10 +21,10 @@ MARK: Final = "longshore: deterministic"
 _SET_MAKERS: Final = frozenset({"builtins.set", "builtins.frozenset"})
 _SET_METHODS: Final = frozenset({"union", "intersection", "difference", "symmetric_difference", "copy"})
 _SET_OPERATORS: Final = (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)
-_ORDER_BLIND: Final = frozenset(
+ORDER_BLIND: Final = frozenset(
     f"builtins.{name}" for name in ("sorted", "set", "frozenset", "len", "sum", "min", "max", "any", "all")
 )
-_IN_ORDER: Final = frozenset(
+IN_ORDER: Final = frozenset(
     f"builtins.{name}" for name in ("list", "tuple", "iter", "enumerate", "map", "filter", "zip")
 ) | {"asyncio.as_completed"}
 _MAKE_TASKS: Final = frozenset({"create_task", "ensure_future"})
@@ -132,12 +132,12 @@ class Reading(ast.NodeVisitor):
             self._report(node, f"{_short(name)}()", why)
         else:
             self.visit(node.func)
-        if name in _IN_ORDER or (method == "join" and len(node.args) == 1):
+        if name in IN_ORDER or (method == "join" and len(node.args) == 1):
             for argument in node.args:
                 self._unordered(argument)
         if method == "pop" and not arguments and isinstance(node.func, ast.Attribute):
             self._unordered(node.func.value)
-        if name in _ORDER_BLIND:
+        if name in ORDER_BLIND:
             self._blind.update(map(id, node.args))
         for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
             self.visit(argument)

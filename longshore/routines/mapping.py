@@ -37,15 +37,8 @@ async def results(
     """
     window = _Window(concurrency, ends_early=not return_exceptions)
     try:
-        more = True
         while True:
-            while more and window.has_room:
-                try:
-                    item = next(items)
-                except StopIteration:
-                    more = False
-                else:
-                    window.begin(begin, item)
+            window.fill(items, begin)
             if not window.calls:
                 return
             if window.calls[0].done():
@@ -66,20 +59,25 @@ class _Window:
         self._concurrency = concurrency
         self._ends_early = ends_early
         self._under_way: set[asyncio.Future[Any]] = set()
+        self._more = True
         self._failed: BaseException | None = None
         self._waiting: asyncio.Future[None] | None = None
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another call may be begun."""
-        return len(self._under_way) < self._concurrency and len(self.calls) < AHEAD * self._concurrency
+    def fill(self, items: Iterator[T], begin: Callable[[T], Awaitable[Any]]) -> None:
+        """Begin calls while there are items and room."""
+        while self._more and len(self._under_way) < self._concurrency and len(self.calls) < AHEAD * self._concurrency:
+            try:
+                item = next(items)
+            except StopIteration:
+                self._more = False
+            else:
+                self._begin(begin, item)
 
-    def begin(self, begin: Callable[[T], Awaitable[Any]], item: T) -> None:
-        """Begin the next one; an item that does not fit is a failure like another."""
+    def _begin(self, begin: Callable[[T], Awaitable[Any]], item: T) -> None:
         call: asyncio.Future[Any]
         try:
             call = asyncio.ensure_future(begin(item))
-        except Exception as error:
+        except Exception as error:  # an item that does not fit is a failure like another
             if self._ends_early:
                 raise
             call = asyncio.get_running_loop().create_future()
