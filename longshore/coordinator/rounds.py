@@ -362,7 +362,15 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
-    if needs.idempotency_keys or needs.addresses or needs.calls or needs.tokens or needs.signals or needs.told_signals:
+    if (
+        needs.idempotency_keys
+        or needs.addresses
+        or needs.calls
+        or needs.tokens
+        or needs.signals
+        or needs.told_signals
+        or needs.waits
+    ):
         return True
     return bool(needs.cache_keys) and any(key in needs.cache_keys for key, _, _ in changes.cache)
 

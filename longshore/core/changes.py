@@ -86,6 +86,8 @@ class Needs(msgspec.Struct, gc=False):
     """Tokens, with the runs they belong to."""
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     """Which of these signals (by id) these runs have been told, whatever their generation."""
+    waits: set[tuple[RunId, str]] = msgspec.field(default_factory=set)
+    """Whether these runs wait for signals of these names."""
     told_signals: set[RunId] = msgspec.field(default_factory=set)
     """Workflows about to begin a fresh journal: what signals stand in the present one, and how long their journals
     are."""
@@ -207,8 +209,9 @@ class Facts(msgspec.Struct, gc=False):
     sessions: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
     tokens: dict[str, TokenRow] = msgspec.field(default_factory=dict)
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
-    told_signals: dict[RunId, list[int]] = msgspec.field(default_factory=dict)
-    """The seqs of the signals in the present journal, in order."""
+    waits: set[tuple[RunId, str]] = msgspec.field(default_factory=set)
+    told_signals: dict[RunId, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
+    """The seqs of the signals in the present journal, in order, each with the bytes of its value."""
     journal_rows: dict[RunId, int] = msgspec.field(default_factory=dict)
     """How many rows their journals have, calls and facts of all generations (counted up to one more of each than are
     let go of at once)."""

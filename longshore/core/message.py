@@ -265,6 +265,8 @@ class Commands(Message, tag=tag_of):
     timers: list[Timer] = []
     closed: list[Address] = []
     waits: list[Wait] = []
+    taken: int = 0  # with the last part: signals that its code has taken in these pumps, and the bytes of their values
+    taken_bytes: int = 0
 
 
 class Fetch(Message, tag=tag_of):

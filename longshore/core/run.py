@@ -130,6 +130,8 @@ class Flow(msgspec.Struct, gc=False):
     timers: dict[Address, datetime] = {}
     cancel_seq: int = 0  # the delivery that told it of its cancel; 0 = none
     rest_until: datetime | None = None  # put away, it is not woken before then for one of several calls
+    unread: int = 0  # signals told to it that its code has not taken, and the bytes of their values
+    unread_bytes: int = 0
     forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew (-1: it is none)
     forked_at: datetime | None = None  # the stamp of that fact: a timer asked up to there counts on from it
     seed: RunId = RunId("")  # whose id its chance comes from ("": its own)

@@ -91,6 +91,7 @@ class Owner(Protocol):
 
     def open_wait(self, kind: str, name: str, digest: str, due_at: datetime | None, opened: Opened) -> str | None: ...
     def close_wait(self, address: Address) -> None: ...
+    def signal_taken(self, seq: int) -> None: ...
 
 
 class Waits:
@@ -182,7 +183,9 @@ class Waits:
         while kept and asking:
             future = asking.popleft()
             if not future.done():
-                future.set_result(kept.popleft())
+                told = kept.popleft()
+                future.set_result(told)
+                self._owner.signal_taken(told.seq)
                 self._owner.close_wait(future.address)
         if not kept:
             self._kept.pop(name, None)

@@ -82,13 +82,14 @@ class NewTimer:
 @dataclass(slots=True)
 class Step:
     """What one delivery brought about. `closed` are addresses the code no longer waits for; `waits` come before calls,
-    which may name them."""
+    which may name them; `taken` are the signals (by seq) that it took."""
 
     seq: int
     calls: list[NewCall] = field(default_factory=list)
     timers: list[NewTimer] = field(default_factory=list)
     closed: list[Address] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
     outcome: Outcome | None = None
 
 
@@ -365,6 +366,10 @@ class WorkflowExecution:
     def close_wait(self, address: Address) -> None:
         """The waits' word: the code no longer waits for it, or has what it waited for."""
         self._close(address)
+
+    def signal_taken(self, seq: int) -> None:
+        """The waits' word: the code has this signal."""
+        self._step.taken.append(seq)
 
     def _close(self, address: Address) -> None:
         if self._open.pop(address, None) is not None and not self._journal.replaying:

@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     timers: Sequence[NewTimer]
     closed: Sequence[Address]
     waits: Sequence[Wait] = ()
+    taken: tuple[int, int] = (0, 0)
 
     @property
     def is_heavy(self) -> bool:
@@ -75,6 +76,7 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
     ]
     merged = _merged(parts) or [Commands(attempt.run_id, attempt.epoch, now)]
     merged[-1].upto_seq = asked.upto_seq
+    merged[-1].taken, merged[-1].taken_bytes = asked.taken
     return merged
 
 

@@ -55,6 +55,8 @@ class Flow:
         self.timers: list[NewTimer] = []
         self.closed: list[Address] = []
         self.waits: list[Wait] = []
+        self.taken = (0, 0)  # signals that the code has taken in pumps nobody has answered for, and their bytes
+        self._sizes: dict[int, int] = {}  # of the signals it has not taken, by seq
         self.outcome: Outcome | None = None
         self.fetch_at: float | None = None  # when the page under way is asked for again
         self.fetched_after = -1  # what that page follows
@@ -145,6 +147,8 @@ class Flow:
         self._requested.discard(seq)
         if delivery.kind == "cancel" and self.attempt.canceled is None:
             self.attempt.canceled = self.attempt.start.canceling or "canceled"
+        if delivery.kind == SIGNAL:
+            self._sizes[seq] = len(delivery.result) if isinstance(delivery.result, bytes) else 0
         value = self._values.pop(seq) if seq in self._values else self._value(delivery)
         self._note(execution.deliver(delivery, value))
         return True
@@ -154,6 +158,9 @@ class Flow:
         self.timers += step.timers
         self.closed += step.closed
         self.waits += step.waits
+        sizes = [self._sizes.pop(seq, 0) for seq in step.taken]
+        if sizes and step.seq > self.attempt.start.processed_seq:
+            self.taken = self.taken[0] + len(sizes), self.taken[1] + sum(sizes)
         self.outcome = step.outcome
 
     def _value(self, delivery: Delivery) -> Any:

@@ -264,8 +264,8 @@ class WorkflowHost:
     def _command(self, flow: Flow, *, ending: bool = False) -> None:
         inputs = [self._bench.small_arguments(new.call.arguments) for new in flow.calls]
         upto = None if ending else flow.applied
-        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits)
-        flow.calls, flow.timers, flow.closed, flow.waits = [], [], [], []
+        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits, flow.taken)
+        flow.calls, flow.timers, flow.closed, flow.waits, flow.taken = [], [], [], [], (0, 0)
         if asked.is_heavy:
             self._aside(flow, partial(commands, self._bench, asked), partial(self._send, flow, upto))
         else:

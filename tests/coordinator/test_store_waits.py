@@ -47,7 +47,7 @@ def test_a_signal_is_known_by_its_id_whatever_the_generation_and_kept_for_the_ne
     needs = Needs(signals={run.id: {"id-1", "id-9"}, other.id: {"id-1"}}, told_signals={run.id, other.id})
     facts = book.store.reader.read(needs, NOW)
     assert facts.signals == {run.id: {"id-1"}, other.id: set()}
-    assert facts.told_signals == {run.id: [1, 2], other.id: []}
+    assert facts.told_signals == {run.id: [(1, 1), (2, 0)], other.id: []}
 
     run.flow = Flow(generation=1, last_seq=2)
     more = NewDelivery(run.id, 1, 2, "signal", Address("id-5"), NOW, "c", NOBODY, b"5")

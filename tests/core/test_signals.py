@@ -175,3 +175,79 @@ def test_a_workflow_that_continues_keeps_the_signals_it_has_not_taken() -> None:
     )
     assert [(seq, name) for seq, name, _ in log(world, scene.run_id)] == [(1, "b"), (2, "c"), (3, "d"), (4, "e")]
     assert world.starts(scene.worker)[-1].last_seq == 4
+
+
+# ------------------------------------------------------------------------------------------------------- how many wait
+
+
+def crowd(**config: Any) -> Stage:
+    """A workflow that executes and waits for `approved`, in a ledger with these bounds."""
+    world = World(**config)
+    worker = world.join(offers=[workflow(max_attempts=2)])
+    run_id = world.trigger("wf")
+    (start,) = world.starts(worker)
+    world.begin(worker, start)
+    scene = Stage(world, run_id, worker, start)
+    waiting(scene)
+    return scene
+
+
+def refusal(answer: Answer) -> str:
+    assert answer.error is not None and answer.error["rule"] == "too_many_signals", answer
+    return answer.error["text"]
+
+
+def test_so_many_signals_wait_for_a_run_and_no_more() -> None:
+    scene = crowd(unread_signals=3)
+    for number in range(3):
+        assert send(scene.world, scene.run_id, "other", again=f"id-{number}").data
+    text = refusal(send(scene.world, scene.run_id, "other"))
+    assert text.startswith(
+        f"run {scene.run_id} of wf has not taken 3 signals with 9 bytes: at most 3 with 67108864 bytes"
+    )
+    assert text.endswith("send 'other' again when it has, or large values through the payload store")
+    assert send(scene.world, scene.run_id, "other", again="id-1").data, "that one was told, and is the same again"
+    assert len(log(scene.world, scene.run_id)) == 3
+
+
+def test_their_bytes_are_bounded_as_well_and_claim_checks_weigh_nothing() -> None:
+    scene = crowd(unread_bytes=100)
+    assert send(scene.world, scene.run_id, "other", bytes(60)).data
+    refusal(send(scene.world, scene.run_id, "other", bytes(60)))
+    assert send(scene.world, scene.run_id, "other", ClaimCheck("inputs/k", 1 << 30, "0" * 64)).data
+    assert send(scene.world, scene.run_id, "other", bytes(40)).data
+
+
+def test_what_a_full_run_waits_for_reaches_it_up_to_twice_as_many() -> None:
+    scene = crowd(unread_signals=2)
+    world, start = scene.world, scene.directive
+    for _ in range(2):
+        send(world, scene.run_id, "other")
+    refusal(send(world, scene.run_id, "other"))
+    assert send(world, scene.run_id, "approved").data and send(world, scene.run_id, "approved").data
+    refusal(send(world, scene.run_id, "approved"))
+    report = Commands(start.run_id, start.epoch, world.now, 4, closed=[Address("0:0")], taken=3, taken_bytes=9)
+    world.report(scene.worker, report)
+    assert send(world, scene.run_id, "approved").data
+    refusal(send(world, scene.run_id, "approved"))
+
+
+def test_how_many_wait_is_known_after_a_restart_when_it_is_put_away_and_in_its_next_generation() -> None:
+    scene = crowd(unread_signals=3)
+    world, start = scene.world, scene.directive
+    for _ in range(3):
+        send(world, scene.run_id, "other")
+    world.restart()
+    refusal(send(world, scene.run_id, "other"))
+    scene.lose()
+    world.tick(60)
+    refusal(send(world, scene.run_id, "other"))
+    worker = world.join("w2", offers=[workflow(max_attempts=2)])
+    (start,) = world.starts(worker)
+    world.begin(worker, start)
+    report = Finished(start.run_id, start.epoch, "continued", world.now, result=b"n", upto_seq=3, unread=[2, 3])
+    world.report(worker, report)
+    row = world.row(scene.run_id).flow
+    assert row is not None and (row.unread, row.unread_bytes) == (2, 6)
+    assert send(world, scene.run_id, "other").data
+    refusal(send(world, scene.run_id, "other"))

@@ -384,3 +384,16 @@ def test_nothing_is_waited_for_while_a_workflow_is_put_away() -> None:
     execution.kill()
     assert reached == ["finally"]
     assert (list(execution.waiting), execution.unread) == ([], [])
+
+
+def test_each_step_says_which_signals_the_code_took() -> None:
+    async def work() -> Any:
+        await context.wait_for_signal("a")
+        return await context.wait_for_signal("a")
+
+    book = Book(work)
+    assert book.begin().taken == []
+    assert book.tell("signal", status="b").taken == []
+    assert book.tell("signal", status="a").taken == [2]
+    assert book.resume().taken == [2], "the host counts those of new pumps only"
+    assert book.tell("signal", status="a").taken == [3]

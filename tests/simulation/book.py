@@ -105,10 +105,13 @@ class Book:
             logs = [log for (other, _), log in self.deliveries.items() if other == run_id]
             told = {str(row.address) for log in logs for row in log if row.kind == "signal"}
             facts.signals[run_id] = (told | self.told_ids.get(run_id, {}).keys()) & wanted
+        facts.waits = {one for one in needs.waits if self._waits_for(*one)}
         for run_id in needs.told_signals:
             flow = self.runs[run_id].flow
             log = self.deliveries.get((run_id, flow.generation if flow else 0), [])
-            facts.told_signals[run_id] = [row.seq for row in log if row.kind == "signal"]
+            signals = [row for row in log if row.kind == "signal"]
+            sizes = [len(row.value) if isinstance(row.value, bytes) else 0 for row in signals]
+            facts.told_signals[run_id] = [(row.seq, size) for row, size in zip(signals, sizes, strict=True)]
             facts.journal_rows[run_id] = self._journal_rows(run_id)
 
     def _fork_point(self, run_id: RunId, address: Address) -> ForkPoint:
@@ -166,6 +169,10 @@ class Book:
                 )
             elif run.status is Status.SUSPENDED:
                 facts.runs.setdefault(run_id, copy.deepcopy(run))
+
+    def _waits_for(self, run_id: RunId, name: str) -> bool:
+        rows = self.call_rows(run_id) if run_id in self.runs else []
+        return any(row.kind == "signal" and row.name == name and not row.closed for row in rows)
 
     def _journal_rows(self, run_id: RunId, upto: int | None = None) -> int:
         kept = [*self.calls.items(), *self.deliveries.items()]

@@ -199,8 +199,8 @@ class CodeWorker(SimWorker):
         assert not replayed, f"asked for again in a replay: {replayed}"
         inputs = [BENCH.small_arguments(new.call.arguments) for new in flow.calls]
         upto = None if ending else flow.applied
-        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits)
-        flow.calls, flow.timers, flow.closed, flow.waits = [], [], [], []
+        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits, flow.taken)
+        flow.calls, flow.timers, flow.closed, flow.waits, flow.taken = [], [], [], [], (0, 0)
         for part in commands(BENCH, asked):
             part.at = now
             for call in part.calls:
@@ -217,7 +217,9 @@ class CodeWorker(SimWorker):
         first = Commands(whole.run_id, whole.epoch, whole.at, calls=whole.calls, waits=whole.waits)
         first.closed = [address for address in whole.closed if address in own]
         rest = [address for address in whole.closed if address not in own]
-        return [first, Commands(whole.run_id, whole.epoch, whole.at, whole.upto_seq, timers=whole.timers, closed=rest)]
+        last = Commands(whole.run_id, whole.epoch, whole.at, whole.upto_seq, timers=whole.timers, closed=rest)
+        last.taken, last.taken_bytes = whole.taken, whole.taken_bytes
+        return [first, last]
 
     def _report_end(self, execution: Execution, flow: Flow, now: datetime) -> None:
         assert not isinstance(flow.outcome, Nondeterministic), flow.outcome.failure

@@ -28,6 +28,7 @@ from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.statements import ManyKeys, marks_of
+from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import CacheHit, Facts, Needs, ReturnedReply, Snapshot, TokenRow, WorkerRow, final_of
 from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
@@ -111,9 +112,13 @@ class Reader:
         self._told_ids = ManyKeys(
             f"SELECT signal_id FROM told_signal WHERE run_id = {mark} AND signal_id IN ({{keys}})", mark
         )
+        self._waits = (
+            "SELECT 1 FROM call JOIN run ON run.id = call.run_id AND run.generation = call.generation "
+            f"WHERE {WAITED} AND call.kind = 'signal' AND call.run_id = {mark} AND call.name = {mark} LIMIT 1"
+        )
         self._told_signals = (
-            "SELECT delivery.seq FROM delivery JOIN run ON run.id = delivery.run_id "
-            "AND run.generation = delivery.generation "
+            "SELECT delivery.seq, COALESCE(LENGTH(delivery.value), 0) FROM delivery "
+            "JOIN run ON run.id = delivery.run_id AND run.generation = delivery.generation "
             f"WHERE delivery.kind = 'signal' AND delivery.run_id = {mark} ORDER BY delivery.seq"
         )
         self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
@@ -128,7 +133,7 @@ class Reader:
             connection = self._connect()
             wanted = set(needs.runs)
             self._read_calls(connection, facts, needs)
-            if needs.tokens or needs.signals or needs.told_signals:
+            if needs.tokens or needs.signals or needs.told_signals or needs.waits:
                 self._read_waits(connection, facts, needs)
                 wanted.update(row.run_id for row in facts.tokens.values())
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
@@ -247,9 +252,10 @@ class Reader:
                 for statement in (self._signals, self._told_ids)
                 for row in statement.rows(connection, list(ids), (run_id,))
             }
+        facts.waits = {one for one in needs.waits if connection.exec_driver_sql(self._waits, one).first()}
         for run_id in needs.told_signals:
             found = connection.exec_driver_sql(self._told_signals, (run_id,))
-            facts.told_signals[run_id] = list(found.scalars())
+            facts.told_signals[run_id] = [(seq, size) for seq, size in found]
             facts.journal_rows[run_id] = journal_rows(connection, run_id)
 
     # ------------------------------------------------------------------------------------------------------ bodies

@@ -22,7 +22,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until forked_seq forked_at seed spared tags metadata input_ref"
+    " rest_until forked_seq forked_at seed unread unread_bytes spared tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -31,7 +31,7 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed unread unread_bytes"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -43,7 +43,7 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
-    " forked_seq forked_at seed spared"
+    " forked_seq forked_at seed unread unread_bytes spared"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -55,7 +55,7 @@ DEFAULTS: Final = {
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "")
+_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", 0, 0)
 
 
 def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
@@ -71,6 +71,8 @@ def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
         flow.forked_seq,
         at[flow.forked_at],
         flow.seed,
+        flow.unread,
+        flow.unread_bytes,
     )
 
 
@@ -264,7 +266,9 @@ _SHARED: Final = names(
 )
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
 _YES_OR_NO: Final = names("wants_outcome plain cached spared")
-_FLOW: Final = names("generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed")
+_FLOW: Final = names(
+    "generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed unread unread_bytes"
+)
 
 
 def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:

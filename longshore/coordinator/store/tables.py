@@ -133,6 +133,8 @@ run: Final = Table(
     Column("forked_at", BigInteger, nullable=False, server_default="0"),
     Column("seed", Text, nullable=False, server_default=""),
     Column("rerun_of", Text, nullable=False, server_default=""),
+    Column("unread", BigInteger, nullable=False, server_default="0"),
+    Column("unread_bytes", BigInteger, nullable=False, server_default="0"),
     _text("tags"),
     _text("metadata"),
     Column("input", LargeBinary, nullable=False),

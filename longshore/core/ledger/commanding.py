@@ -53,6 +53,7 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
         touch(round_, run)
         return
     flow.processed_seq = max(flow.processed_seq, report.upto_seq)
+    signaling.taken(flow, report.taken, report.taken_bytes)
     session.starting.discard(run.id)
     round_.touched.add(session.id)
     if session.reserved == run.id:

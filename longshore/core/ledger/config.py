@@ -41,6 +41,12 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How long the id of a signal is remembered when its journal is gone: sent again, it is not told again."""
     tokens_kept: timedelta = timedelta(days=30)
     """How long after the end of its run a token is known: completing it is answered with what became of the run."""
+    unread_signals: int = 10_000
+    """How many signals may wait for a run whose code has not taken them. Every one is in the memory of the worker that
+    holds the run, and all of them go over to its next generation in one transaction."""
+    unread_bytes: int = 64 * 1024 * 1024
+    """And how many bytes their values may have together (claim checks count nothing): a worker should be able to hold
+    several such runs."""
     history_kept: int = 10_000
     """How many of its latest history rows a run that continues keeps, beside the first."""
     rows_at_once: int = 1000

@@ -23,7 +23,7 @@ def continued(state: State, round_: Round, session: Session, run: Run, report: F
     let_go(round_, session, run)
     text = f"continues as generation {flow.generation + 1}"
     told = round_.facts.told_signals.get(run.id, ())
-    unread = {seq for seq in told if seq in report.unread or seq > (report.upto_seq or 0)}
+    unread = {seq for seq, _ in told if seq in report.unread or seq > (report.upto_seq or 0)}
     failing.begin_journal(state, round_, run, text, unread)
     run.attempt = 1
     run.crashes = run.losses = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching, starting, ticking
+from longshore.core.ledger import caching, signaling, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import (
     Ask,
@@ -92,8 +92,11 @@ def _need_resumed(state: State, needs: Needs, message: Resume) -> None:
 
 
 def _need_signal(state: State, needs: Needs, message: Signal) -> None:
-    if message.run_id not in state.runs:
+    run = state.runs.get(message.run_id)
+    if run is None:
         needs.runs.add(message.run_id)
+    if run is None or (run.flow is not None and signaling.is_full(state, run.flow, message)):
+        needs.waits.add((message.run_id, message.name))
     if message.signal_id:
         needs.signals.setdefault(message.run_id, set()).add(message.signal_id)
 

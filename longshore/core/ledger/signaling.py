@@ -46,21 +46,60 @@ def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
     else:
         if run.flow is None:
             run.flow = Flow()  # it is kept for what is yet to start
-        told = Delivery(0, "signal", Address(message.signal_id), round_.now, message.name, message.value or None)
-        delivering.deliver(state, round_, run, run.flow, told)
-        round_.facts.told_signals.setdefault(run.id, []).append(told.seq)
+        refusal = _too_many(state, round_, run, run.flow, message)
+        if refusal is not None:
+            _answer(round_, message, refusal)
+            return
+        _tell(state, round_, run, run.flow, message)
     _answer(round_, message, None, run_id=run.id, status=run.status.value, name=message.name)
 
 
+def _tell(state: State, round_: Round, run: Run, flow: Flow, message: Signal) -> None:
+    told = Delivery(0, "signal", Address(message.signal_id), round_.now, message.name, message.value or None)
+    size = _size(message.value)
+    flow.unread += 1
+    flow.unread_bytes += size
+    delivering.deliver(state, round_, run, flow, told)
+    round_.facts.told_signals.setdefault(run.id, []).append((told.seq, size))
+    if message.signal_id:
+        round_.facts.signals.setdefault(message.run_id, set()).add(message.signal_id)
+
+
 def _is_new(round_: Round, message: Signal) -> bool:
-    """Whether the signal was never told; from now on it was. Without an id nobody can tell."""
-    if not message.signal_id:
-        return True
-    known = round_.facts.signals.setdefault(message.run_id, set())
-    if message.signal_id in known:
-        return False
-    known.add(message.signal_id)
-    return True
+    """Whether the signal was never told. Without an id nobody can tell."""
+    return not message.signal_id or message.signal_id not in round_.facts.signals.get(message.run_id, ())
+
+
+def is_full(state: State, flow: Flow, message: Signal, times: int = 1) -> bool:
+    """Whether as many signals, or bytes of them, wait for a run as may."""
+    config = state.config
+    room = times * config.unread_bytes - flow.unread_bytes - _size(message.value)
+    return flow.unread >= times * config.unread_signals or room < 0
+
+
+def _too_many(state: State, round_: Round, run: Run, flow: Flow, message: Signal) -> Refusal | None:
+    """Whether so many wait for the run already that this one must not. There is as much room again for signals that it
+    waits for now: one of them may be what it needs to take the others."""
+    if not is_full(state, flow, message):
+        return None
+    if (run.id, message.name) in round_.facts.waits and not is_full(state, flow, message, 2):
+        return None
+    text = (
+        f"run {run.id} of {run.routine} has not taken {flow.unread} signals with {flow.unread_bytes} bytes: at most "
+        f"{state.config.unread_signals} with {state.config.unread_bytes} bytes are kept for it. It takes them with "
+        f"context.wait_for_signal; send {message.name!r} again when it has, or large values through the payload store"
+    )
+    return "too_many_signals", text
+
+
+def taken(flow: Flow, many: int, size: int) -> None:
+    """The code of a workflow has taken so many signals."""
+    flow.unread = max(0, flow.unread - many)
+    flow.unread_bytes = max(0, flow.unread_bytes - size)
+
+
+def _size(value: Value) -> int:
+    return len(value) if isinstance(value, bytes) else 0
 
 
 def _signal_problem(message: Signal) -> Refusal | None:
@@ -87,9 +126,11 @@ def _gone(round_: Round, run_id: RunId) -> Refusal:
 def keep(round_: Round, run: Run, before: Flow, after: Flow, unread: set[int] | None) -> None:
     """A workflow begins anew: its next journal begins with the signals of the one before, all (None) or those it had
     not taken."""
-    for seq in round_.facts.told_signals.pop(run.id, ()):
+    for seq, size in round_.facts.told_signals.pop(run.id, ()):
         if unread is None or seq in unread:
             after.last_seq += 1
+            after.unread += 1
+            after.unread_bytes += size
             round_.changes.kept_signals.append(
                 KeptSignal(run.id, before.generation, seq, after.generation, after.last_seq)
             )

@@ -14,6 +14,8 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("forked_at", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("seed", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("rerun_of", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("unread", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("unread_bytes", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("spared", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("delivery", sa.Column("value", sa.LargeBinary()))
     op.add_column("delivery", sa.Column("value_ref", sa.Text(), nullable=False, server_default=""))
@@ -46,6 +48,6 @@ def downgrade() -> None:
     op.drop_index("delivery_signal", "delivery")
     op.drop_column("delivery", "value_ref")
     op.drop_column("delivery", "value")
-    for name in ("spared", "rerun_of", "seed", "forked_at", "forked_seq"):
+    for name in ("spared", "unread_bytes", "unread", "rerun_of", "seed", "forked_at", "forked_seq"):
         op.drop_column("run", name)
     op.drop_column("run", "rest_until")
