@@ -16,7 +16,8 @@ from longshore.core.run import Run
 
 
 class OpenToken(msgspec.Struct, gc=False):
-    """A token made up to the call, neither completed nor expired, and the run that is told what becomes of it."""
+    """A token made up to the call, neither completed nor expired, and the run that is told what becomes of it ("":
+    nobody knows the token any more)."""
 
     token: str
     address: Address

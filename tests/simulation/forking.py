@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any, Final
 from zlib import crc32
 
@@ -110,6 +111,13 @@ class Orderless(Scene):
             found.append(await one)
             await step(f"{tag} then")
         self.trace.append((tag, sorted(found)))
+
+    async def generates(self, tag: str, _depth: int) -> None:
+        async def numbers() -> AsyncIterator[int]:
+            for number in range(3):
+                yield await step(tag, number)
+
+        self.trace.append((tag, [value async for value in numbers()]))
 
     async def shields(self, tag: str, _depth: int) -> None:
         inner = asyncio.ensure_future(step(tag))

@@ -103,13 +103,14 @@ def _look(connection: Connection, point: ForkPoint, cut: _Cut) -> None:
         f"SELECT COUNT(*) FROM delivery WHERE {_OF} AND {later}", *cut.of, cut.seq, *cut.of, *_kept(cut)
     ).scalar_one()
     found = ask(
-        "SELECT token.token, call.address, token.run_id, call.due_at FROM call JOIN token ON token.token = call.name "
+        "SELECT call.name, call.address, token.run_id, call.due_at FROM call LEFT JOIN token ON token.token = call.name "
         f"WHERE call.run_id = {{mark}} AND call.generation = {{mark}} AND call.kind = 'token' "
         f"AND call.asked_seq <= {{mark}} AND call.address NOT IN ({_TOLD} kind IN ('token', 'timer'))",
         *cut.of, cut.seq, *cut.of,
     )  # fmt: skip
     point.tokens = [
-        OpenToken(token, Address(address), RunId(owner), moment(due_at)) for token, address, owner, due_at in found
+        OpenToken(token, Address(address), RunId(owner or ""), moment(due_at))
+        for token, address, owner, due_at in found
     ]
 
 

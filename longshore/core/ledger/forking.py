@@ -179,14 +179,17 @@ def _near(message: Fork, point: ForkPoint) -> str:
     calls: dict[str, CallRow] = {row.address: row for row in point.near}
     if not calls:
         return "it has recorded no call"
-    order = nearest(message.at[:MAX_SHOWN], list(calls), SHOWN)
-    shown = [calls[address] for address in [*order, *(one for one in calls if one not in order)][:SHOWN]]
+    order = [*nearest(message.at[:MAX_SHOWN], list(calls), SHOWN), *calls]
+    shown = [calls[address] for address in sorted(list(dict.fromkeys(order))[:SHOWN])]
     return f"near it are {', '.join(f'{row.address} ({row.name})' for row in shown)}"
 
 
 def _token_problem(state: State, round_: Round, run: Run, point: ForkPoint) -> Refusal | None:
     is_final = run.status in FINAL or (run.id not in state.runs and ended(round_, run.id) is not None)
     for token in point.tokens:
+        if not token.owner:
+            text = f"the token {token.token}, made before that call, is forgotten: choose a call before it was made"
+            return "open_token", text
         if token.owner != run.id:
             text = f"the token {token.token}, made before that call, has gone over to run {token.owner}: fork that one"
             return "open_token", text
