@@ -30,7 +30,8 @@ class ForkPoint(msgspec.Struct, gc=False):
     calls `near` it.
 
     `at` is the stamp of the fact in whose pump it was asked (None: of the beginning). `dropped_seq` is the first pump
-    of which something is asked anew, be it only this call; `appended` is how many later facts are kept.
+    of which something is asked anew, be it only this call; `appended` is how many later facts are kept. `unread`
+    are the signals, and the bytes of their values, told since what is processed.
     """
 
     run: Run
@@ -39,6 +40,8 @@ class ForkPoint(msgspec.Struct, gc=False):
     at: datetime | None = None
     dropped_seq: int = 0
     appended: int = 0
+    unread: int = 0
+    unread_bytes: int = 0
     tokens: list[OpenToken] = []
 
 

@@ -196,6 +196,7 @@ def test_the_times_of_a_fork_facts_behind_the_cut_and_open_tokens_are_moved(book
     book.commit(inserting(source), changes)
     point = point_of(book, source.id, "0:0")
     assert (point.at, point.appended, point.dropped_seq) == (NOW, 2, 1)
+    assert (point.unread, point.unread_bytes) == (2, 1)
     assert [(one.token, one.owner, one.due_at) for one in point.tokens] == [("secret", source.id, NOW + DAY)]
     run, forked = a_fork(source, Address("0:0"), 1)
     run.flow = Flow(generation=2, last_seq=3, forked_seq=1)

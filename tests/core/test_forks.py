@@ -241,6 +241,8 @@ def test_signals_and_patches_are_kept_and_a_timer_that_fired_after_the_cut_is_no
         (3, "signal", "id-2", "go"),
     ]
     assert story.asked(run_id) == {A, C, "patch:p"}
+    flow = world.row(run_id).flow
+    assert flow is not None and (flow.unread, flow.unread_bytes) == (2, 2)
 
 
 def test_a_fork_of_a_fork_draws_from_the_chance_of_the_first_run() -> None:

@@ -128,6 +128,10 @@ class Book:
         found = self._cut(run_id, run.flow.generation, address)
         point.at = log[found.seq - 1].at if found.seq else None
         point.dropped_seq, point.appended = found.dropped_seq, len(found.behind)
+        processed = min(found.dropped_seq - 1, run.flow.processed_seq)
+        signals = [row.value for row in log if row.kind == "signal" and row.seq > processed]
+        point.unread = len(signals)
+        point.unread_bytes = sum(len(value) for value in signals if isinstance(value, bytes))
         rows = self.calls[run_id, run.flow.generation]
         point.tokens = [
             OpenToken(rows[one].name, one, self.tokens[rows[one].name].run_id, rows[one].due_at) for one in found.open

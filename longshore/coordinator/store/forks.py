@@ -98,12 +98,19 @@ def _look(connection: Connection, point: ForkPoint, cut: _Cut) -> None:
         f"SELECT MIN(asked_seq) FROM call WHERE {_OF} AND asked_seq <= {{mark}} AND NOT ({_KEPT})",
         *cut.of, cut.seq, *_kept(cut),
     ).scalar()  # fmt: skip
+    processed = min(point.dropped_seq - 1, point.run.flow.processed_seq if point.run.flow else -1)
+    point.unread, point.unread_bytes = ask(
+        f"SELECT COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM delivery WHERE {_OF} AND kind = 'signal' "
+        "AND seq > {mark}",
+        *cut.of, processed,
+    ).one()  # fmt: skip
     later = _LATER.replace("{kept}", f"SELECT address FROM call WHERE {_OF} AND {_KEPT}")
     point.appended = ask(
         f"SELECT COUNT(*) FROM delivery WHERE {_OF} AND {later}", *cut.of, cut.seq, *cut.of, *_kept(cut)
     ).scalar_one()
     found = ask(
-        "SELECT call.name, call.address, token.run_id, call.due_at FROM call LEFT JOIN token ON token.token = call.name "
+        "SELECT call.name, call.address, token.run_id, call.due_at FROM call "
+        "LEFT JOIN token ON token.token = call.name "
         f"WHERE call.run_id = {{mark}} AND call.generation = {{mark}} AND call.kind = 'token' "
         f"AND call.asked_seq <= {{mark}} AND call.address NOT IN ({_TOLD} kind IN ('token', 'timer'))",
         *cut.of, cut.seq, *cut.of,

@@ -88,6 +88,8 @@ def _journal(source: Run, call: CallRow, point: ForkPoint) -> Flow:
         forked_seq=seq,
         forked_at=point.at or source.attempt_at,
         seed=before.seed or source.id,
+        unread=point.unread,
+        unread_bytes=point.unread_bytes,
     )
 
 
