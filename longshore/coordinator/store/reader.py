@@ -101,6 +101,11 @@ class Reader:
         )
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
+        self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
+        self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
+        self._prepare_waits(mark)
+
+    def _prepare_waits(self, mark: str) -> None:
         self._tokens = ManyKeys(
             "SELECT token, run_id, generation, address, expires_at, completed_at, completed_by FROM token "
             "WHERE token IN ({keys})",
@@ -121,8 +126,6 @@ class Reader:
             "JOIN run ON run.id = delivery.run_id AND run.generation = delivery.generation "
             f"WHERE delivery.kind = 'signal' AND delivery.run_id = {mark} ORDER BY delivery.seq"
         )
-        self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
-        self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
 
     # ------------------------------------------------------------------------------------------------------- facts
 
