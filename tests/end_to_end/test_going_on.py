@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from longshore import ArgumentError, Client, Rejected, RunFailed
 from tests.end_to_end.conftest import Broker, in_status
 from tests.end_to_end.going_on import await_go, counts, gathers, leaves, misfits
 from tests.end_to_end.house import House
+from tests.end_to_end.test_foreign import run_foreign
 from tests.support.wait import eventually
 
 
@@ -45,6 +47,29 @@ async def test_signals_that_nobody_has_taken_are_there_in_the_next_generation(cl
     for item in wanted:
         await client.signal(run.id, "item", item)
     assert await run.result(timeout=15) == wanted
+
+
+async def test_a_signal_sent_again_after_the_workflow_has_continued_is_not_taken_again(
+    house: House, client: Client
+) -> None:
+    run = await client.trigger(gathers(3))
+
+    async def tell(item: str) -> None:
+        body = json.dumps({"type": "signal", "run_id": run.id, "name": "item", "value": item})
+        (answer,) = await run_foreign(house, [{"body": body, "message_id": f"{run.id}/{item}"}], answers=1)
+        assert answer["body"]["data"]["run_id"] == run.id
+
+    async def generation(number: int) -> bool:
+        return any(row["reason"] == f"continues as generation {number}" for row in await run.history())
+
+    await tell("first")
+    await eventually(lambda: generation(1), within=10)
+    await tell("first")
+    await tell("second")
+    await eventually(lambda: generation(2), within=10)
+    for item in ("second", "first", "third"):
+        await tell(item)
+    assert await run.result(timeout=15) == ["first", "second", "third"]
 
 
 async def test_arguments_that_do_not_fit_fail_at_the_line_that_gives_them(client: Client) -> None:

@@ -198,6 +198,15 @@ class Story(Scene):
         self.trace.append((tag, await asyncio.gather(*(pure(number % 2) for number in range(3)))))
         self.live("equal calls")
 
+    async def maps(self, tag: str, _depth: int) -> None:
+        found: list[int] = []
+        async for one in step.map([tag] * 6, range(6), concurrency=2):
+            found.append(one)
+            if one % 10 == 0:
+                break  # what is under way is given up
+        self.trace.append((tag, found))
+        self.live("map")
+
     async def changes(self, tag: str, _depth: int) -> None:
         if self.build and context.patch("second-build"):
             self.live("patch: the new way")
@@ -238,6 +247,7 @@ ALONE: Final[list[Act]] = [
     counted("Queue and Lock", Scene.shares), counted("asynchronous generator", Scene.generates),
     counted("patch, now, uuid4, random", Scene.draws), Story.hears, Story.hears, Story.hears_all,
     counted("token", Scene.is_paid), counted("wait_until", Scene.until), Story.shares_results, Story.changes,
+    Story.maps,
 ]  # fmt: skip
 NODES: Final[list[Act]] = [
     counted("wait_for", Scene.waits_for), counted("gather", Scene.gathers), counted("TaskGroup", Scene.groups),

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TextIO
 
@@ -45,6 +45,7 @@ class Storm(Fleet):
         self.cancels: Counter[str] = Counter()
         self.cuts = 0
         self.stalled_until = -1.0
+        self.overtaken = 0
         super().__init__(seed, event_path=event_path)
         self.faults.kill = self.faults.crash_before_commit = self.faults.crash_after_commit = 0.015
         self.faults.cancel = 0.015
@@ -148,6 +149,20 @@ class Storm(Fleet):
         self.signals[name_of] = Signal(run.id, name, value, name_of, ask_id=name_of, reply_to=CLIENT)
         self.commands.append(self.signals[name_of])
 
+    def _serve(self, link: Link) -> None:
+        """What is under way may be overtaken, in both directions."""
+        if self.faults.kill:
+            self._overtake(link.up)
+            self._overtake(link.down)
+        if len(self.commands) > 1 and self.faults.kill and self.random.random() < 0.02:
+            self.commands.rotate(self.random.choice([-1, 1]))
+        super()._serve(link)
+
+    def _overtake(self, line: deque[Any]) -> None:
+        if len(line) > 1 and self.random.random() < 0.01:
+            line[0], line[1] = line[1], line[0]
+            self.overtaken += 1
+
     def _coordinate(self) -> None:
         """Now and then the database is slow: what came meanwhile is one batch."""
         if self.time < self.stalled_until:
@@ -193,6 +208,7 @@ class Storm(Fleet):
                 "- workers killed": self.kills,
                 "- coordinators crashed and restarted from the book": self.crashes,
                 "links cut": self.cuts,
+                "messages that overtook others": self.overtaken,
                 "workflows put away": sum(host.suspended for host in hosts),
                 "journals replayed": sum(host.replays for host in hosts),
                 "runs": len(self.world.book.runs),

@@ -18,7 +18,7 @@ INGREDIENTS = {
     "calls", "a call tried again in code", "gather", "wait FIRST_COMPLETED", "as_completed", "wait_for", "timeout",
     "TaskGroup", "shield", "Semaphore and sleep", "Queue and Lock", "Event", "asynchronous generator", "equal calls",
     "a signal under a timeout: it came", "a signal under a timeout: it did not come", "signals in a gather", "token",
-    "wait_until", "patch, now, uuid4, random", "patch: the new way", "patch: the old way", "continue_as",
+    "wait_until", "map", "patch, now, uuid4, random", "patch: the new way", "patch: the old way", "continue_as",
     "fails and is tried again", "a nested workflow, 1 deep", "a nested workflow, 2 deep", "a nested workflow, 3 deep",
     "nested workflows in a gather", "a nested workflow under a timeout", "a nested workflow that ended badly",
     "on_parent_end abandon", "canceled, cleans up",
