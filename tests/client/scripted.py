@@ -15,6 +15,7 @@ from longshore.core.message import (
     Ask,
     Cancel,
     Command,
+    Fork,
     Message,
     Rejected,
     Resume,
@@ -40,6 +41,7 @@ class Scripted:
         self.triggers: list[Trigger] = []
         self.asks: list[Ask] = []
         self.resumes: list[Resume] = []
+        self.forks: list[Fork] = []
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -108,6 +110,9 @@ class Scripted:
             case Resume():
                 self.resumes.append(command)
                 to.append(self._resumed(command))
+            case Fork():
+                self.forks.append(command)
+                to.append(self._forked(command))
             case Cancel(run_id=run_id):
                 to.append(self._canceled(command))
                 to += [self.ended[run_id]] if run_id in self.ended else []
@@ -165,6 +170,12 @@ class Scripted:
             return Answer(order.ask_id, error={"rule": "not_blocked", "text": text})
         self.statuses[order.run_id] = "QUEUED"
         return Answer(order.ask_id, data={"run_id": order.run_id, "status": "QUEUED"})
+
+    def _forked(self, order: Fork) -> Answer:
+        if order.at == "nowhere":
+            return Answer(order.ask_id, error={"rule": "unknown_address", "text": "no call is recorded there"})
+        self.statuses[order.fork_id] = "QUEUED"
+        return Answer(order.ask_id, data={"run_id": order.fork_id, "status": "QUEUED", "forked_from": order.run_id})
 
     def _canceled(self, order: Cancel) -> Answer:
         status = self.statuses.get(order.run_id, "")

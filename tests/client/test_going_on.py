@@ -36,6 +36,27 @@ async def test_a_blocked_run_is_resumed_by_somebody_and_any_other_is_refused(
         await client.resume("that one")
 
 
+async def test_a_run_is_forked_under_an_id_of_its_own_and_its_handle_gives_the_result(
+    client: Client, coordinator: Scripted
+) -> None:
+    run = await client.trigger(slow())
+    fork = await run.fork(at="0/3:1", version="2.0.0")
+    (order,) = coordinator.forks
+    assert (order.run_id, order.at, order.version, order.by) == (run.id, "0/3:1", "2.0.0", person())
+    assert (order.fork_id, fork.routine) == (fork.id, run.routine)
+    await coordinator.finish(fork.id, 7)
+    assert await fork.result(timeout=5) == 7
+    own = await client.fork(run.id, at="0:0", fork_id=RUN)
+    assert own.id == RUN
+    with pytest.raises(Rejected, match="no call is recorded there") as refused:
+        await client.fork(run.id, at="nowhere")
+    assert (refused.value.rule, refused.value.run_id) == ("unknown_address", run.id)
+    for wrong in ({"at": ""}, {"at": 7}, {"at": "0:0", "version": 2}, {"at": "0:0", "fork_id": "mine"}):
+        with pytest.raises(UsageError):
+            await run.fork(**wrong)
+    assert len(coordinator.forks) == 3
+
+
 def test_who_resumes_has_a_name_even_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "ann")
     assert person().startswith("ann@")

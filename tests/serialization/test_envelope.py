@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from longshore.core.envelope import JSON, MSGPACK
 from longshore.core.errors import DecodeError, EncodingError
-from longshore.core.ids import RunId
+from longshore.core.ids import Address, RunId
 from longshore.core.message import (
     MAX_BODY,
     MAX_ITEMS,
@@ -23,6 +23,7 @@ from longshore.core.message import (
     Cancel,
     CompleteToken,
     Finished,
+    Fork,
     Mark,
     Signal,
     Start,
@@ -87,6 +88,11 @@ def test_a_message_that_cannot_travel_is_named_by_type() -> None:
         pack([Accepted(run_id=RUN, status="QUEUED"), Answer(ask_id="a", data=object())])
     with pytest.raises(EncodingError, match=r"an? Answer cannot travel"):
         pack([Answer(ask_id="a", data=1 << 70)])
+
+
+def test_a_foreign_program_forks_a_run() -> None:
+    (fork,) = unpack_commands(b'{"type":"fork","run_id":"r","at":"0/1:2","version":"2.0.0"}', JSON)
+    assert fork == Fork(RunId("r"), Address("0/1:2"), "2.0.0", plain=True)
 
 
 def test_a_foreign_program_signals_and_completes_tokens() -> None:
@@ -216,6 +222,7 @@ def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
         (b'{"type":"signal","run_id":"r"}', "missing required field `name`"),
         (b'{"type":"signal","run_id":"r","name":"a","values":1}', "unknown field `values`"),
         (b'{"type":"complete_token","token":7}', "Expected `str`"),
+        (b'{"type":"fork","run_id":"r"}', "missing required field `at`"),
         (b'{"type":"trigger","routine":"a","args":' + b"[" * 100_000, "not readable"),
         (b"[" + b" " * MAX_BODY, "over the limit"),
         (b"[" + b",".join([b'{"type":"trigger","routine":"a"}'] * (MAX_ITEMS + 1)) + b"]", "over the limit"),

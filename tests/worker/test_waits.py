@@ -61,3 +61,22 @@ async def test_another_worker_goes_on_with_the_token_and_the_signals_that_are_re
         )
         assert value_of(await coordinator.finished("r2")) == ["hello", 7]
         assert not [wait for one in coordinator.all(Commands, "r2") for wait in one.waits], "nothing was made anew"
+
+
+async def test_a_fork_at_the_first_call_asks_for_what_is_recorded_of_its_beginning(sites: SiteMaker) -> None:
+    async with sites() as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(hears, 0))
+        asked = await answered(coordinator, 0)
+        rows: list[Any] = [
+            CallRow(wait.address, wait.kind, wait.name, wait.digest, wait.asked_seq) for wait in asked.waits
+        ]
+        began = datetime.now(UTC)
+        coordinator.direct(
+            coordinator.start(hears, 0, run="r2", forked_seq=0, seed="r1", started_at=began),
+            page("r2", -1, 0, rows, []),
+        )
+        again = await coordinator.until(lambda: [one for one in coordinator.all(Commands, "r2") if one.upto_seq == 0])
+        assert not again[0].waits, "nothing was made anew"
+        coordinator.direct(deliver("r2", completed(1, inline("paid"))))
+        assert value_of(await coordinator.finished("r2")) == ["paid"]
