@@ -45,6 +45,8 @@ class Journal:
         self._rows: dict[Address, CallRow] = {}
         self._asked: set[Address] = set()
         self._patches: dict[Address, bool] = {}
+        self._forked_seq = forked_seq
+        self._begun: set[int] = set()  # pumps that were not processed, but some of what they asked for is recorded
 
     @property
     def replaying(self) -> bool:
@@ -58,8 +60,12 @@ class Journal:
 
     def learn(self, rows: Iterable[CallRow]) -> None:
         """Recorded calls and timers; those asked for already are known to be right."""
-        asked = self._asked
-        self._rows.update((row.address, row) for row in rows if row.address not in asked)
+        asked, upto = self._asked, self.processed_seq
+        for row in rows:
+            if row.address not in asked:
+                self._rows[row.address] = row
+            if row.asked_seq > upto:
+                self._begun.add(row.asked_seq)
 
     def ask(self, address: Address, kind: str, name: str, digest: str, place: str) -> bool:
         """Whether this operation is new. Raises Nondeterminism when the journal says otherwise."""
@@ -78,14 +84,16 @@ class Journal:
         """Whether this patch applies to the run, and whether that is to be recorded.
 
         The first pump that asks decides for the whole run: a pump processed before without a row of the patch was
-        processed by the code before it.
+        processed by the code before it. So was a pump whose worker was lost while it said what it asked for: patches
+        are said first.
         """
         known = self._patches.get(address)
         if known is not None:
             return known, False
         row = self._rows.get(address)  # it may have come with its page, ahead of the pump it was asked in
         recorded = row is not None and row.asked_seq <= self.seq
-        applies = self._patches[address] = recorded or not self.recorded
+        before = self.recorded or (self.seq in self._begun and self.seq != self._forked_seq)
+        applies = self._patches[address] = recorded or not before
         return applies, applies and not recorded
 
     def recorded_name(self, address: Address) -> str | None:

@@ -217,6 +217,11 @@ class Flow:
         )
         return still and execution is not None and not execution.waiting and self.applied >= self.attempt.start.last_seq
 
+    @property
+    def unread(self) -> list[int]:
+        """The seqs of the signals that the code has not taken."""
+        return [] if self._execution is None else self._execution.unread
+
     def left_over(self) -> list[str]:
         """What was recorded up to here and its code did not ask for."""
         return [] if self._execution is None else self._execution.left_over()

@@ -53,6 +53,27 @@ def test_a_run_that_begins_after_the_change_takes_the_new_code_and_keeps_it(cras
     assert __file__ in row.place
 
 
+def test_a_run_whose_worker_was_lost_while_it_said_what_the_old_code_asked_for_keeps_the_old_code() -> None:
+    book = Book(old)
+    book.begin()
+    delivery = book.append("outcome", "0:0", "first")
+    book.commit(book.execution.deliver(delivery, "first"), rows=1)  # and never that this was all
+    assert (len(book.rows), book.processed_seq) == (2, 0)
+    book.function = new
+    assert not isinstance(book.resume().outcome, Nondeterministic)
+    assert value(finish(book, crash=False)) == ["first", "old", "last"]
+
+
+def test_a_run_whose_worker_was_lost_while_it_said_what_the_new_code_asked_for_keeps_the_new_code() -> None:
+    book = Book(new)
+    book.begin()
+    delivery = book.append("outcome", "0:0", "first")
+    book.commit(book.execution.deliver(delivery, "first"), rows=2)  # the patch, and one call
+    assert (len(book.rows), book.processed_seq) == (3, 0)
+    book.resume()
+    assert value(finish(book, crash=False)) == ["first", "new 1", "new 2", "last"]
+
+
 @pytest.mark.parametrize("crash", [False, True])
 @pytest.mark.parametrize("answered", [1, 2])
 def test_a_run_that_passed_the_point_before_the_change_keeps_the_old_code(answered: int, crash: bool) -> None:

@@ -253,14 +253,18 @@ def _check_fixed_point(storm: Storm, run: Run) -> None:
     again.turn_page(
         JournalPage(run.id, run.epoch, -1, flow.last_seq, book.call_rows(run.id), book.delivery_log(run.id))
     )
+    unread = 0
     while again.step():
-        pass
+        if again.applied == flow.processed_seq:
+            unread = len(again.unread)
     assert again.outcome is not None, f"{run.id} does not end in a replay:\n{again.stacks()}"
     assert end_of(again).result == book.results[run.id], f"{run.id} ends otherwise in a replay: {again.outcome}"
     assert not again.calls, f"{run.id} asks for {again.calls} in a replay"
     _, heard = decode(book.results[run.id])  # type: ignore[arg-type]
     assert len(heard) == len(set(heard)), f"{run.id} took a signal twice: {heard}"
     log = book.deliveries.get((run.id, flow.generation), [])
+    unread += sum(row.kind == "signal" and row.seq > flow.processed_seq for row in log)
+    assert flow.unread == unread, f"{run.id} is said to have {flow.unread} unread signals, and has {unread}"
     left = [decode(row.value) for row in log if row.kind == "signal"]  # type: ignore[arg-type]
     told = storm.told.get(run.id, [])
     if run.routine == "story":  # what was heard is handed on from generation to generation
