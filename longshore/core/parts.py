@@ -28,13 +28,21 @@ Value = bytes | ClaimCheck
 
 class Failure(msgspec.Struct, omit_defaults=True, gc=False):
     """A routine's exception as it travels. `type` is `module.QualName`; `value` is the encoded arguments of the
-    exception."""
+    exception; `parts` are those of an exception group."""
 
     type: str
     message: str
     traceback: str = ""
     value: bytes = b""
     cause: Failure | None = None
+    parts: list[Failure] = []
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in a message, with all it holds."""
+        inside = [*self.parts, *([] if self.cause is None else [self.cause])]
+        own = 60 + len(self.type) + len(self.message) + len(self.traceback) + len(self.value)
+        return own + sum(one.weight for one in inside)
 
 
 class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):

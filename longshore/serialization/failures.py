@@ -17,21 +17,30 @@ from longshore.serialization.values import decode, encode_inline
 MAX_TRACEBACK: Final = 16 * 1024
 MAX_MESSAGE: Final = 4 * 1024
 MAX_CAUSES: Final = 5
+MAX_PARTS: Final = 50
+"""Of an exception group with those inside it; more are left out."""
 _MAX_VALUE: Final = 8 * 1024
+_GENEROUS: Final = 4
+"""How many times its share of the room an exception inside a group may take."""
 _LONGSHORE: Final = errors.__name__
 
 
 def encode_failure(error: BaseException) -> Failure:
-    """The exception as data: class name, message, traceback (with its notes), arguments where they can travel, causes.
+    """The exception as data: class name, message, traceback (with its notes), arguments where they can travel, causes,
+    the exceptions of a group.
 
     Never raises.
     """
+    return _encode(error, MAX_PARTS)
+
+
+def _encode(error: BaseException, room: int) -> Failure:
     chain = [error]
     while len(chain) <= MAX_CAUSES and (cause := _cause(chain[-1])) is not None and cause not in chain:
         chain.append(cause)
     failure: Failure | None = None
     for one in reversed(chain):
-        failure = _encode_one(one, failure)
+        failure = _encode_one(one, failure, room)
     assert failure is not None
     return failure
 
@@ -40,14 +49,24 @@ def _cause(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _encode_one(error: BaseException, cause: Failure | None) -> Failure:
+def _encode_one(error: BaseException, cause: Failure | None, room: int) -> Failure:
+    share = min(1.0, _GENEROUS * max(room, 1) / MAX_PARTS)
     return Failure(
         type=classes.dotted(type(error)),
-        message=trimmed(_text(error), MAX_MESSAGE),
-        traceback=trimmed(_traceback(error), MAX_TRACEBACK),
-        value=_arguments(error),
+        message=trimmed(_text(error), int(MAX_MESSAGE * share)),
+        traceback=trimmed(_traceback(error), int(MAX_TRACEBACK * share)),
+        value=_arguments(error, int(_MAX_VALUE * share)),
         cause=cause,
+        parts=_parts(error, room),
     )
+
+
+def _parts(error: BaseException, room: int) -> list[Failure]:
+    """The exceptions of a group; the room for them is shared out, so that groups of groups stay bounded, too."""
+    if not isinstance(error, BaseExceptionGroup):
+        return []
+    inside = error.exceptions[:room]
+    return [_encode(one, room // (len(inside) + 1)) for one in inside]
 
 
 def _text(error: BaseException) -> str:
@@ -64,13 +83,17 @@ def _traceback(error: BaseException) -> str:
         return f"{classes.dotted(type(error))}: (its traceback cannot be shown: {type(broken).__name__})"
 
 
-def _arguments(error: BaseException) -> bytes:
+def _arguments(error: BaseException, limit: int) -> bytes:
     try:
         args, state = error.args, vars(error)
-        if hasattr(type(error).__reduce__, "__objclass__"):  # the builtin one knows what `args` lacks, e.g. a file name
+        if isinstance(error, BaseExceptionGroup):
+            args = (error.message,)
+        elif hasattr(
+            type(error).__reduce__, "__objclass__"
+        ):  # the builtin one knows what `args` lacks, e.g. a file name
             args, state = (*error.__reduce__()[1:], {})[:2]
         kept = {name: value for name, value in state.items() if name != "__notes__"}
-        return encode_inline([list(args), kept], _MAX_VALUE) or b""
+        return encode_inline([list(args), kept], limit) or b""
     except Exception:  # noqa: BLE001 - the arguments cannot travel; the class and the text still do
         return b""
 
@@ -102,6 +125,8 @@ def decode_failure(failure: Failure, *, modules: Collection[str] = ()) -> BaseEx
 
 
 def _rebuilt(failure: Failure, modules: Collection[str]) -> BaseException | None:
+    if failure.parts:
+        return _group(failure, modules)
     cls = classes.find_imported(failure.type, (builtins.__name__, _LONGSHORE, *modules))
     if cls is None or not issubclass(cls, Exception) or classes.dotted(cls) != failure.type:
         return None
@@ -111,6 +136,22 @@ def _rebuilt(failure: Failure, modules: Collection[str]) -> BaseException | None
         BaseException.__setstate__(error, state)
     except Exception:  # noqa: BLE001 - a constructor that does not take its own args: the text is what is left
         return None
+    return error
+
+
+def _group(failure: Failure, modules: Collection[str]) -> BaseException:
+    """The group with its exceptions, so that `except*` finds them; of its own class if that is known here."""
+    inside = [decode_failure(part, modules=modules) for part in failure.parts]
+    found = classes.find_imported(failure.type, (builtins.__name__, *modules))
+    cls = found if found is not None and issubclass(found, ExceptionGroup) else ExceptionGroup
+    args, state = _state(failure)
+    message = args[0] if args and isinstance(args[0], str) else failure.message
+    exceptions = [one for one in inside if isinstance(one, Exception)]
+    try:
+        error: BaseException = cls.__new__(cls, message, exceptions)
+        BaseException.__setstate__(error, state)
+    except Exception:  # noqa: BLE001 - a constructor of its own: the plain group holds the same
+        error = ExceptionGroup(message, exceptions)
     return error
 
 

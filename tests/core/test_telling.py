@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from longshore.core.changes import ReplyReturned
-from longshore.core.ids import SessionId
+from longshore.core.ids import Address, SessionId
+from longshore.core.ledger.delivering import split
 from longshore.core.message import (
     Ask,
     Cancel,
+    Delivery,
+    Failure,
     Released,
     RunChanged,
     Started,
@@ -145,3 +148,16 @@ def test_a_canceled_workflow_that_waits_to_be_placed_says_so() -> None:
     scene.world.restart()
     scene.world.join("w3", offers=[workflow()])
     assert len(scene.world.starts(SessionId("session-w3"))) == 1
+
+
+def test_facts_with_heavy_failures_go_in_messages_of_their_own_whatever_the_weight_is_in() -> None:
+    long = "x" * 100_000
+    caused = Failure(type="E", message="m", cause=Failure(type="E", message="m", traceback=long))
+    grouped = Failure(type="G", message="m", parts=[Failure(type="E", message=long), Failure(type="E", message="m")])
+    plain = Failure(type="E", message="m")
+    deliveries = [
+        Delivery(seq=seq, kind="outcome", address=Address("0:0"), at=datetime(2026, 1, 1, tzinfo=UTC), error=error)
+        for seq, error in enumerate([caused, grouped, caused, plain, plain], 1)
+    ]
+    assert [len(part) for part in split(deliveries)] == [2, 3]
+    assert [len(part) for part in split(deliveries[3:] * 150)] == [200, 100]

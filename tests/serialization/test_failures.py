@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from longshore.core.errors import ArgumentError, RemoteError, RetryAfter, SettingsError
@@ -140,3 +142,53 @@ def test_a_constructor_that_does_not_take_its_arguments_is_not_called() -> None:
     error = raised(json.JSONDecodeError("msg", "doc", 0))
     back = decode_failure(encode_failure(error), modules=["json"])
     assert isinstance(back, RemoteError | json.JSONDecodeError)
+
+
+def group(*errors: Exception) -> ExceptionGroup[Exception]:
+    try:
+        raise ExceptionGroup("some failed", errors)
+    except ExceptionGroup as raised:
+        return raised
+
+
+class OwnGroup(ExceptionGroup[Exception]):
+    pass
+
+
+def test_a_group_comes_back_with_its_exceptions_so_that_except_star_finds_them() -> None:
+    failure = encode_failure(group(ValueError("a", 1), group(KeyError("b"), OSError(2, "gone", "file"))))
+    caught: list[Any] = []
+    try:
+        raise decode_failure(failure)
+    except* ValueError as values:
+        caught += [one.args for one in values.exceptions]
+    except* (KeyError, OSError) as others:
+        (inner,) = others.exceptions
+        assert isinstance(inner, ExceptionGroup)
+        caught += [type(one) for one in inner.exceptions]
+    assert caught == [("a", 1), KeyError, FileNotFoundError]
+    assert failure.message == "some failed (2 sub-exceptions)"
+
+
+def test_a_group_of_an_own_class_comes_back_as_itself_where_the_class_is_known() -> None:
+    failure = encode_failure(OwnGroup("mine", [ValueError("x")]))
+    known = decode_failure(failure, modules=[__name__])
+    assert type(known) is OwnGroup
+    assert (known.message, [str(one) for one in known.exceptions]) == ("mine", ["x"])
+    assert type(decode_failure(failure)) is ExceptionGroup
+
+
+def test_what_is_no_exception_in_a_group_comes_back_as_a_remote_error() -> None:
+    error = decode_failure(encode_failure(BaseExceptionGroup("both", [KeyboardInterrupt(), ValueError("x")])))
+    assert isinstance(error, ExceptionGroup)
+    assert [type(one) for one in error.exceptions] == [RemoteError, ValueError]
+
+
+def test_a_group_of_very_many_stays_small() -> None:
+    many = [ValueError("x" * 100_000) for _ in range(300)]
+    failure = encode_failure(group(*many, group(*many)))
+    assert len(msgspec.msgpack.encode(failure)) < 200_000
+    deep: Exception = ValueError("deep")
+    for _ in range(200):
+        deep = ExceptionGroup("level", [deep, ValueError("x" * 5000)])
+    assert len(msgspec.msgpack.encode(encode_failure(deep))) < 200_000

@@ -93,7 +93,7 @@ def _take_calls(connection: Connection, page: Recorded, left: int) -> None:
 def _weight_of(delivery: Delivery) -> int:
     weight = _ROW + _weight(delivery.result)
     if delivery.error is not None:
-        weight += len(delivery.error.traceback) + len(delivery.error.message) + len(delivery.error.value)
+        weight += delivery.error.weight
     return weight
 
 

@@ -145,7 +145,7 @@ def split(deliveries: list[Delivery]) -> list[list[Delivery]]:
         result = delivery.result
         weight = 100 + (0 if result is None or isinstance(result, ClaimCheck) else len(result))
         if delivery.error is not None:
-            weight += len(delivery.error.traceback) + len(delivery.error.value)
+            weight += delivery.error.weight
         if not parts or count >= DELIVERIES_PER_MESSAGE or size + weight > BYTES_PER_MESSAGE:
             parts.append([])
             size = count = 0
