@@ -96,7 +96,7 @@ class Needs(msgspec.Struct, gc=False):
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
-    """The open cursors (at most 10) and for each the next page of its runs (at most 1,000 together)."""
+    """The open cursors (at most 10, cancels first) and for each the next page of its runs (at most 1,000 together)."""
     replies_due: bool = False
     """Replies that came back and are due to be tried again (at most 1,000)."""
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from longshore.core.changes import Changes, HistoryRow, Needs, NewDelivery, Outcome, TokenRow
-from longshore.core.cursors import FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
+from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
 from longshore.core.ids import Address, RunId
 from longshore.core.run import Flow, Run, Status
 from tests.coordinator.conftest import Book
@@ -49,6 +49,13 @@ def test_journals_go_page_by_page_the_oldest_first_and_the_present_one_stays(boo
 
 def _rows(book: Book, run: Run) -> Any:
     return book.store.reader.connection.exec_driver_sql(f"SELECT generation FROM delivery WHERE run_id = '{run.id}'")
+
+
+def test_cancels_go_before_what_is_only_let_go_of(book: Book) -> None:
+    orders = [Cursor(f"0{number:02}", FORGET_JOURNAL, RunId("r"), "") for number in range(20)]
+    book.commit(Changes(cursors=[*orders, Cursor("9", CANCEL_CHILDREN, RunId("r"), "")]))
+    found = read(book, cursors=True).cursors
+    assert (len(found), found[0].kind) == (10, CANCEL_CHILDREN)
 
 
 def test_rows_are_counted_up_to_one_more_than_go_at_once(book: Book) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from longshore.core.ids import Address, RunId, SessionId
@@ -54,6 +55,23 @@ def test_a_long_journal_is_let_go_of_tick_by_tick_whatever_restarts() -> None:
         world.tick()
         left.append(rows(world, 0))
     assert left == [15, 5, 0]
+
+
+def test_long_journals_of_many_workflows_go_one_after_the_other() -> None:
+    world = World(rows_at_once=10, group=10)
+    worker = world.join(offers=[workflow()], slots=1000)
+    starts = []
+    for _ in range(3):
+        world.trigger("wf")
+        starts += world.starts(worker)
+        asks_for(world, worker, starts[-1], 25)
+    for start in starts:
+        world.report(worker, Finished(start.run_id, start.epoch, "continued", world.now, result=b"next"))
+    left = [rows(world, 0)]
+    while any(one.kind == "forget_journal" for one in world.book.cursors.values()):
+        world.tick()
+        left.append(rows(world, 0))
+    assert left[0] == 45 and left[-1] == 0 and max(a - b for a, b in pairwise(left)) < 20
 
 
 def test_a_short_journal_is_gone_at_once() -> None:

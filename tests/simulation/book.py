@@ -202,7 +202,7 @@ class Book:
         return ended or token.generation < (run.flow.generation if run.flow else 0)
 
     def _read_cursors(self, facts: Facts) -> None:
-        for cursor in list(self.cursors.values())[:10]:
+        for cursor in sorted(self.cursors.values(), key=lambda one: one.kind)[:10]:
             if cursor.kind != CANCEL_CHILDREN:
                 facts.cursors.append(self._read_forgetting(cursor))
                 continue

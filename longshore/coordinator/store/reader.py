@@ -195,7 +195,7 @@ class Reader:
 
     def _cursors(self, connection: Connection) -> list[Cursor]:
         names = 'id, kind, run_id, reason, "before", "after"'
-        found = connection.exec_driver_sql(f"SELECT {names} FROM cursor ORDER BY id LIMIT {CURSORS}").fetchall()
+        found = connection.exec_driver_sql(f"SELECT {names} FROM cursor ORDER BY kind, id LIMIT {CURSORS}").fetchall()
         page = GROUP // max(len(found), 1)
         return [self._page_of(connection, row, page) for row in found]
 

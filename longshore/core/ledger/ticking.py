@@ -168,7 +168,7 @@ def _move_cursors(state: State, round_: Round) -> None:
     for cursor in round_.facts.cursors:
         if round_.room <= 0:
             return
-        round_.room -= len(cursor.children)
+        round_.room -= len(cursor.children) + min(cursor.rows, state.config.rows_at_once)
         if cursor.kind != CANCEL_CHILDREN:
             forgetting.move_on(state, round_, cursor)
             continue
