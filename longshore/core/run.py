@@ -134,6 +134,8 @@ class Flow(msgspec.Struct, gc=False):
     unread_bytes: int = 0
     forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew (-1: it is none)
     forked_at: datetime | None = None  # the stamp of that fact: a timer asked up to there counts on from it
+    cuts: list[tuple[int, int]] = []  # of a fork of forks: the cuts before this one, each with the microseconds that
+    # lay between its fact and its fork: they are no time to its code
     seed: RunId = RunId("")  # whose id its chance comes from ("": its own)
 
 

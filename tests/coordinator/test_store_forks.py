@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from longshore.coordinator.bodies import Inputs
+from longshore.coordinator.rounds import depends
 from longshore.core.changes import Changes, Needs, NewCall, NewDelivery, NewRun, TokenRow
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId
@@ -168,6 +169,7 @@ def test_a_fork_has_the_input_the_tags_and_the_metadata_of_the_run_it_came_from(
 
 def test_the_beginning_of_a_fork_comes_back_with_its_row(book: Book) -> None:
     flow = Flow(generation=1, last_seq=4, processed_seq=2, forked_seq=3, forked_at=NOW + DAY, seed=run_id())
+    flow.cuts = [(1, 86_400_000_000), (2, 5)]
     run = a_run(Status.HANGING, flow=flow)
     book.commit(inserting(run))
     (loaded,) = book.store.reader.snapshot(1, 0, NOW).runs
@@ -178,6 +180,11 @@ def test_the_beginning_of_a_fork_comes_back_with_its_row(book: Book) -> None:
     assert loaded.flow == Flow(generation=2)
     recorded = book.store.queries.journal(run.id)
     assert recorded is not None and (recorded.forked_seq, recorded.seed) == (-1, "")
+
+
+def test_a_fork_is_decided_when_nothing_is_under_way() -> None:
+    needs = Needs(forks={(run_id(), Address("0:0"))})
+    assert depends(needs, Changes()) and not depends(Needs(), Changes())
 
 
 def test_the_times_of_a_fork_facts_behind_the_cut_and_open_tokens_are_moved(book: Book) -> None:

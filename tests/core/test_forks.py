@@ -198,6 +198,30 @@ def test_a_time_asked_for_up_to_the_cut_counts_on_from_the_fork_and_an_instant_s
     assert world.book.tokens["secret"].expires_at == world.now + left
 
 
+def test_the_days_between_a_run_and_its_forks_are_no_time_to_a_timer_that_was_asked_for_before_them() -> None:
+    """An hour was asked for at the beginning; each of three runs has lived ten minutes of it when it is forked."""
+    story, begun = Story(), EPOCH
+    world = story.world
+    timer = Timer(D, "d", begun + HOUR)
+    story.ask(0, A, timers=[timer])
+    run_id = story.run_id
+    for seq, (address, following) in enumerate([(A, B), (B, C), (C, Address("0:4"))], 1):
+        world.tick(600)
+        story.answer(address)
+        story.ask(seq, following)
+        world.tick(86_400)
+        run_id = story.forked(following, run_id=run_id)
+        story.start = story.next_start()
+        story.ask(seq, following, timers=[timer])
+        assert world_timers(story, run_id) == {D: HOUR - seq * timedelta(minutes=10)}
+    flow = world.row(run_id).flow
+    assert flow is not None and [cut for cut, _ in flow.cuts] == [1, 2]
+    again = story.forked(C, run_id=run_id)
+    story.start = story.next_start()
+    story.ask(2, C, timers=[timer])
+    assert world_timers(story, again) == {D: HOUR - timedelta(minutes=20)}
+
+
 def test_a_call_of_the_first_pump_is_forked_from_the_beginning() -> None:
     story = Story()
     story.ask(0, A)

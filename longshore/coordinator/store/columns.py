@@ -17,6 +17,7 @@ encode_pack: Final = msgspec.msgpack.Encoder().encode
 _check: Final = msgspec.json.Decoder(ClaimCheck)
 _failure: Final = msgspec.msgpack.Decoder(Failure)
 _offers: Final = msgspec.msgpack.Decoder(list[Offer])
+_cuts: Final = msgspec.json.Decoder(list[tuple[int, int]])
 _ids: Final = msgspec.msgpack.Decoder(list[str])
 
 
@@ -60,6 +61,11 @@ def failure_of(stored: bytes | None) -> Failure | None:
 def offers_of(stored: bytes) -> list[Offer]:
     """A worker's offers from their column."""
     return _offers.decode(stored)
+
+
+def cuts_of(stored: str) -> list[tuple[int, int]]:
+    """The cuts of a fork of forks from their column."""
+    return _cuts.decode(stored) if stored else []
 
 
 def ids_of(stored: bytes) -> list[str]:

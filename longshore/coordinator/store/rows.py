@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from longshore.coordinator.store.columns import Micros, encode_pack, moment, moment_of, names, ref_of, text_of
+from longshore.coordinator.store.columns import Micros, cuts_of, encode_pack, moment, moment_of, names, ref_of, text_of
 from longshore.core.changes import NewDelivery, NewRun, Outcome, TokenRow
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Value
@@ -22,7 +22,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until forked_seq forked_at seed unread unread_bytes spared tags metadata input_ref"
+    " rest_until forked_seq forked_at cuts seed unread unread_bytes spared tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -31,7 +31,7 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed unread unread_bytes"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -43,7 +43,7 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
-    " forked_seq forked_at seed unread unread_bytes spared"
+    " forked_seq forked_at cuts seed unread unread_bytes spared"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -51,11 +51,11 @@ DEFAULTS: Final = {
     "forked_seq": "-1",
     "result_ref": "''",
     "error": "NULL",
-    **dict.fromkeys(names("correlation_id traceparent span seed tags metadata input_ref"), "''"),
+    **dict.fromkeys(names("correlation_id traceparent span cuts seed tags metadata input_ref"), "''"),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", 0, 0)
+_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", "", 0, 0)
 
 
 def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
@@ -70,6 +70,7 @@ def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
         at[flow.rest_until],
         flow.forked_seq,
         at[flow.forked_at],
+        text_of(flow.cuts) if flow.cuts else "",
         flow.seed,
         flow.unread,
         flow.unread_bytes,
@@ -267,7 +268,8 @@ _SHARED: Final = names(
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
 _YES_OR_NO: Final = names("wants_outcome plain cached spared")
 _FLOW: Final = names(
-    "generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at seed unread unread_bytes"
+    "generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread"
+    " unread_bytes"
 )
 
 
@@ -282,6 +284,7 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     for name in _YES_OR_NO:
         fields[name] = bool(fields[name])
     flow = {name: fields.pop(name) for name in _FLOW}
+    flow["cuts"] = cuts_of(flow["cuts"])
     flow["rest_until"], flow["forked_at"] = moment(flow["rest_until"]), moment(flow["forked_at"])
     fields["created_at"] = moment_of(fields["created_at"])
     fields["status"] = Status(fields["status"])

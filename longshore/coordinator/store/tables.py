@@ -131,6 +131,7 @@ run: Final = Table(
     Column("rest_until", BigInteger, nullable=False, server_default="0"),
     Column("forked_seq", BigInteger, nullable=False, server_default="-1"),
     Column("forked_at", BigInteger, nullable=False, server_default="0"),
+    Column("cuts", Text, nullable=False, server_default=""),
     Column("seed", Text, nullable=False, server_default=""),
     Column("rerun_of", Text, nullable=False, server_default=""),
     Column("unread", BigInteger, nullable=False, server_default="0"),

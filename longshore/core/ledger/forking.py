@@ -26,6 +26,8 @@ SHOWN: Final = 3
 MAX_SHOWN: Final = 100
 """How many characters of what was given are shown again."""
 
+_MICROSECOND: Final = timedelta(microseconds=1)
+
 Refusal = tuple[str, str]
 """(rule, text)."""
 
@@ -75,7 +77,10 @@ def moved(round_: Round, flow: Flow, at: datetime) -> datetime:
 def due_at(round_: Round, flow: Flow, at: datetime, asked_seq: int) -> datetime:
     """When a length of time is over that the code asked for in this pump: one it asks for again while it is told what
     was known before the fork would long be over."""
-    return moved(round_, flow, at) if asked_seq <= flow.forked_seq else at
+    if asked_seq > flow.forked_seq:
+        return at
+    between = sum(micros for seq, micros in flow.cuts if asked_seq <= seq)
+    return moved(round_, flow, at) + timedelta(microseconds=between)
 
 
 def _journal(source: Run, call: CallRow, point: ForkPoint) -> Flow:
@@ -87,10 +92,19 @@ def _journal(source: Run, call: CallRow, point: ForkPoint) -> Flow:
         processed_seq=min(point.dropped_seq - 1, before.processed_seq),
         forked_seq=seq,
         forked_at=point.at or source.attempt_at,
+        cuts=_cuts_before(source, before, seq),
         seed=before.seed or source.id,
         unread=point.unread,
         unread_bytes=point.unread_bytes,
     )
+
+
+def _cuts_before(source: Run, before: Flow, seq: int) -> list[tuple[int, int]]:
+    """The cuts that lie in what is kept: beyond them the stamps go on where the fork began."""
+    cuts = list(before.cuts)
+    if before.forked_at is not None:
+        cuts.append((before.forked_seq, (source.created_at - before.forked_at) // _MICROSECOND))
+    return [cut for cut in cuts if cut[0] < seq]
 
 
 def _forked(round_: Round, message: Fork, fork_id: RunId, source: Run, flow: Flow) -> Run:

@@ -12,6 +12,7 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("rest_until", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("forked_seq", sa.BigInteger(), nullable=False, server_default="-1"))
     op.add_column("run", sa.Column("forked_at", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("cuts", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("seed", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("rerun_of", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("unread", sa.BigInteger(), nullable=False, server_default="0"))
@@ -48,6 +49,6 @@ def downgrade() -> None:
     op.drop_index("delivery_signal", "delivery")
     op.drop_column("delivery", "value_ref")
     op.drop_column("delivery", "value")
-    for name in ("spared", "unread_bytes", "unread", "rerun_of", "seed", "forked_at", "forked_seq"):
+    for name in ("spared", "unread_bytes", "unread", "rerun_of", "seed", "cuts", "forked_at", "forked_seq"):
         op.drop_column("run", name)
     op.drop_column("run", "rest_until")
