@@ -85,6 +85,15 @@ def test_marks_show_the_cache_the_attempts_and_what_was_offloaded() -> None:
     assert big.marks == "attempt 2, result 300.0 KiB offloaded"
 
 
+def test_a_call_that_failed_shows_the_address_at_which_its_workflow_is_forked() -> None:
+    rows = [
+        row("root", started=0, ended=4),
+        row("bad", parent="root", created=1, started=2, ended=3, status="FAILED", address="0/3:1"),
+        row("good", parent="root", created=2, started=2, ended=3, address="0/4:0"),
+    ]
+    assert [line.marks for line in draw(rows, at(4))] == ["", "at 0/3:1", ""]
+
+
 def test_siblings_are_told_apart_by_their_calls_and_what_failed_says_why_on_one_line() -> None:
     error = {"type": "some.module.Odd", "message": "cannot read\nthe rest of a long story"}
     rows = [

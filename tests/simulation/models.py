@@ -198,11 +198,12 @@ class SimWorker:
         lasts = self.random.uniform(0.0, 3.0) if self.random.random() < 0.8 else self.random.uniform(30.0, 60.0)
         execution = self.held[start.run_id] = Execution(start, depth, lasts)
         if start.routine in ("flow", "loop", "wait"):
-            name = RunId(f"{start.run_id}/{start.generation}") if start.routine == "loop" else start.run_id
+            own = start.seed or start.run_id  # a fork goes on with the code of the run it came from
+            name = RunId(f"{own}/{start.generation}") if start.routine == "loop" else own
             waits = start.routine == "wait"
             execution.script = Script.waiting(name) if waits else Script.of(name, 2 if start.parent_id else 0)
             execution.fails_at = random.Random(f"{name}/fails").choice([0, 0, 0, 1, 2])
-            execution.replaying = start.processed_seq >= 0 or start.last_seq > 0
+            execution.replaying = start.processed_seq >= 0 or start.last_seq > 0 or start.forked_seq >= 0
             if execution.replaying:
                 self.reports.append(Fetch(run_id=start.run_id, epoch=start.epoch, after=-1))
 

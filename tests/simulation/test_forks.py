@@ -12,10 +12,11 @@ from longshore.core.errors import LongshoreError
 from longshore.core.forks import ForkPoint
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger import forking
-from longshore.core.message import CallRow
+from longshore.core.message import CallRow, Fork
 from longshore.core.run import Flow, Run
 from tests.simulation import cuts
 from tests.simulation.cuts import cut
+from tests.simulation.fleet import CLIENT, Fleet, check_histories
 from tests.simulation.forking import Theatre
 
 PER_TEST = 5
@@ -93,6 +94,56 @@ def test_a_fork_at_any_call_of_a_thousand_workflows_comes_to_the_same(first: int
     for seed in range(first, first + PER_TEST):
         play(seed, most=1000)
         play_under_way(seed)
+
+
+class Forker:
+    """Somebody who forks what a fleet executes, now and then by the same order twice."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.orders: list[Fork] = []
+        fleet.outside = self.speak
+
+    def speak(self) -> None:
+        """One order, perhaps."""
+        fleet, chance = self.fleet, self.fleet.random
+        if chance.random() > 0.05 or len(self.orders) >= 20:
+            return
+        if self.orders and chance.random() < 0.3:
+            fleet.commands.append(chance.choice(self.orders))
+            return
+        book = fleet.world.book
+        run = book.runs.get(chance.choice(fleet.triggered))
+        calls = [] if run is None or run.flow is None else [one for one in book.call_rows(run.id) if one.kind == "call"]
+        if run is not None and run.routine == "flow" and calls:
+            own = fleet.world.run_id()
+            self.orders.append(
+                Fork(run.id, chance.choice(calls).address, fork_id=own, reply_to=CLIENT, wants="outcome")
+            )
+            fleet.commands.append(self.orders[-1])
+
+    @property
+    def made(self) -> list[RunId]:
+        """The forks there are."""
+        return [order.fork_id for order in self.orders if order.fork_id in self.fleet.world.book.runs]
+
+
+def break_while_forking(seed: int, *, event_path: bool = True) -> int:
+    fleet = Fleet(seed, event_path=event_path)
+    fleet.trigger("flow", 8)
+    forker = Forker(fleet)
+    fleet.run(steps=4000, quiet_after=240)
+    check_histories(fleet)
+    for run_id in forker.made:
+        assert fleet.outcomes[run_id] == fleet.world.book.runs[run_id].status
+    return len(forker.made)
+
+
+@pytest.mark.parametrize("first", range(0, 20, PER_TEST))
+def test_forks_end_whatever_breaks(first: int) -> None:
+    assert (
+        sum(break_while_forking(seed, event_path=seed % 5 != 0) for seed in range(first, first + PER_TEST)) > PER_TEST
+    )
 
 
 def take_the_chance_of_the_new_run(patch: pytest.MonkeyPatch) -> None:
