@@ -40,6 +40,7 @@ from longshore.engine.workflow import (
     WorkflowExecution,
 )
 from longshore.routines.context import RunContext
+from longshore.routines.reach import modules_of
 from longshore.routines.routine import Call
 from longshore.serialization.arguments import Arguments
 from longshore.serialization.failures import decode_failure, encode_failure
@@ -272,12 +273,12 @@ class _Rehearsal:
         return None
 
     def _outcome(self, asked: NewCall) -> _Fact:
-        routine, arguments = asked.call.routine, _travelled(asked.call.arguments)
+        arguments = _travelled(asked.call.arguments)
         try:
             value = encode(self._execute(asked.call, arguments)).inline()
         except Exception as error:  # noqa: BLE001 - the routine's own failure is what its caller is told
             failure = encode_failure(error)
-            modules = (routine.function.__module__, type(error).__module__)
+            modules = modules_of(self._routine.function)
             return self._fact("outcome", asked.address, lambda: decode_failure(failure, modules=modules), Status.FAILED)
         return self._fact("outcome", asked.address, lambda: decode(value), Status.COMPLETED)
 

@@ -174,7 +174,7 @@ class Flow:
         if delivery.status == Status.FAILED and error is not None:
             return error
         ended = _ENDS.get(delivery.status, RunFailed)
-        told = f": {delivery.error.message}" if delivery.error is not None else ""
+        told = f": {delivery.error.message}" if delivery.error is not None and delivery.error.message else ""
         raised = ended(
             f"sub-routine run {delivery.child_id} ended as {delivery.status}{told}",
             run_id=delivery.child_id,

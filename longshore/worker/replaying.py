@@ -16,6 +16,7 @@ from longshore.core.parts import ClaimCheck, Delivery, Recorded
 from longshore.core.run import Status
 from longshore.engine.workflow import Completed, Nondeterministic, Raised
 from longshore.routines.catalog import AnyRoutine, Catalog
+from longshore.routines.reach import modules_of
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.bench import Bench
 from longshore.worker.flow import Flow
@@ -48,13 +49,13 @@ def check(journal: Recorded, catalog: Catalog, bench: Bench) -> Checked:
         return _checked(journal, "", SKIPPED, f"no workflow {journal.routine} in {', '.join(catalog.modules)}{hint}")
     if journal.started_at is None:
         return _checked(journal, routine.id, SKIPPED, "it has not begun: nothing is recorded")
-    return _Replay(journal, routine, catalog, bench).run()
+    return _Replay(journal, routine, bench).run()
 
 
 class _Replay:
     """One journal on its way through the code."""
 
-    def __init__(self, journal: Recorded, routine: AnyRoutine, catalog: Catalog, bench: Bench) -> None:
+    def __init__(self, journal: Recorded, routine: AnyRoutine, bench: Bench) -> None:
         self._journal = journal
         self._bench = bench
         self._attempt = Attempt(
@@ -74,7 +75,7 @@ class _Replay:
             ),
             routine,
         )
-        self._flow = Flow(self._attempt, catalog.modules)
+        self._flow = Flow(self._attempt, modules_of(routine.function))
 
     def run(self) -> Checked:
         """The whole of it."""

@@ -125,7 +125,7 @@ class Worker:
     def _build(self) -> None:
         self._tray: Tray[Note] = Tray(self._loop, self._session.poke)
         self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, self._tray, self._telemetry)
-        self._host = WorkflowHost(self._desk, self._catalog, self._config)
+        self._host = WorkflowHost(self._desk, self._config)
         executors: dict[str, Executor] = {
             loops.KIND: loops.LoopExecutor(self._desk),
             threads.KIND: threads.ThreadExecutor(self._desk),

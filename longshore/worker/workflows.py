@@ -20,7 +20,7 @@ from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished,
 from longshore.engine import stacks
 from longshore.engine.generations import Continued
 from longshore.engine.workflow import Completed, Nondeterministic, Raised
-from longshore.routines.catalog import Catalog
+from longshore.routines.reach import modules_of
 from longshore.serialization.arguments import Arguments
 from longshore.serialization.failures import encode_failure
 from longshore.worker.asking import Asked, commands
@@ -44,10 +44,9 @@ Job = Callable[[], None]
 class WorkflowHost:
     """See the module. An Executor, too: `interrupt` drops a workflow that is no longer wanted."""
 
-    def __init__(self, desk: Desk, catalog: Catalog, config: WorkerConfig) -> None:
+    def __init__(self, desk: Desk, config: WorkerConfig) -> None:
         self._desk = desk
         self._bench = desk.bench
-        self._modules = catalog.modules
         self._config = config
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._flows: dict[Attempt, Flow] = {}  # the one that moved last is the last
@@ -130,7 +129,7 @@ class WorkflowHost:
         for attempt in attempts:
             flow = self._flows.get(attempt)
             if flow is None:
-                flow = self._flows[attempt] = Flow(attempt, self._modules)
+                flow = self._flows[attempt] = Flow(attempt, modules_of(attempt.routine.function))
                 if flow.replays:
                     self._fetch(flow, -1)
                 if attempt.start.wary:
