@@ -10,6 +10,7 @@ import pytest
 from longshore.core.changes import Inbound
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import (
+    Accepted,
     Answer,
     Beat,
     Call,
@@ -21,7 +22,9 @@ from longshore.core.message import (
     Fork,
     Signal,
     Start,
+    Suspended,
     Timer,
+    Trigger,
     Wait,
 )
 from longshore.core.run import Status
@@ -345,6 +348,21 @@ def test_the_same_order_again_is_the_same_fork() -> None:
     story.world.finish(story.worker, story.start)
     assert story.fork(B, fork_id=own).data["status"] == "COMPLETED"
     assert len(story.world.book.runs) == 5  # the workflow, its three children, the fork
+
+
+def test_the_same_order_in_the_very_batch_that_puts_the_run_away_is_the_same_run() -> None:
+    story = three_stages()
+    own = story.forked(B, fork_id=story.world.run_id())
+    story.start = story.next_start()
+    story.ask(1, B, upto=2)
+    world = story.world
+    fork = Fork(story.run_id, B, fork_id=own, ask_id="ask", reply_to="client")
+    number = world.numbers[story.worker] + 1
+    away = Inbound([Suspended(own, story.start.epoch, 2)], story.worker, number)
+    world.take(away, Inbound(messages=[fork, Trigger("wf", own, reply_to="client")]))
+    (_, answer), (_, accepted) = world.replies[-2:]
+    assert isinstance(answer, Answer) and answer.data["status"] == "SUSPENDED"
+    assert isinstance(accepted, Accepted) and (accepted.status, accepted.existing) == ("SUSPENDED", True)
 
 
 def test_an_order_without_an_address_for_the_answer_is_an_order() -> None:

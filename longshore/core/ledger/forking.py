@@ -35,7 +35,7 @@ Refusal = tuple[str, str]
 def fork(state: State, round_: Round, message: Fork, actor: str) -> None:
     """Begin a run with what another was told up to one of its calls, once for each `fork_id`."""
     fork_id = message.fork_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
-    known = state.runs.get(fork_id) or round_.facts.runs.get(fork_id) or ended(round_, fork_id)
+    known = delivering.live(state, round_, fork_id) or ended(round_, fork_id)
     if known is not None and fork_id != message.run_id:
         _answer(round_, message, None, run_id=fork_id, status=str(known.status), forked_from=message.run_id)
         return

@@ -112,7 +112,7 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     if problem:
         _reject(round_, message, run_id, *problem)
         return
-    existing = state.runs.get(run_id)
+    existing = state.runs.get(run_id) or round_.put_away.get(run_id)
     if existing is not None or run_id in round_.facts.runs or ended(round_, run_id) is not None:
         _answer_existing(state, round_, message, run_id)
         return
@@ -194,7 +194,7 @@ def _answer_existing(state: State, round_: Round, message: Trigger, run_id: RunI
     """The same trigger again: tell where its run stands; who wants the outcome gets it now or when it comes."""
     if not message.reply_to:
         return
-    run = state.runs.get(run_id) or round_.facts.runs.get(run_id)
+    run = state.runs.get(run_id) or round_.put_away.get(run_id) or round_.facts.runs.get(run_id)
     final = ended(round_, run_id)
     status = run.status.value if run else final.status if final else Status.QUEUED.value
     accepted = Accepted(
