@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     """Workflows that have waited this long in a worker are put away."""
     max_hanging: Annotated[int, Field(ge=1)] = 10_000
     """How many workflows a worker process holds before it puts some of them away."""
+    pump_limit: Length = timedelta(seconds=30)
+    """A workflow that computes this long without waiting for anything is ended as FAILED."""
     store_patience: Length = timedelta(seconds=60)
     """How long the coordinator waits for a store that does not answer, taking nothing, before it ends."""
     event_path: bool = True

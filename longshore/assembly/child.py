@@ -119,6 +119,7 @@ async def _work(settings: Settings, crew: Crew, catalog: Catalog) -> int:
         store=payload_options(settings),
         max_hanging=settings.max_hanging,
         suspend_after=settings.suspend_after,
+        pump_limit=settings.pump_limit,
         messaging_system=semantics.SYSTEM_LOCAL if is_local(broker) else semantics.SYSTEM_RABBITMQ,
     )
     telemetry = setup("longshore-worker", session[:8])

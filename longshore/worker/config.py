@@ -52,6 +52,8 @@ class WorkerConfig:
     waiting."""
     suspend_after: timedelta = timedelta(minutes=5)
     """Workflows that have waited this long are put away."""
+    pump_limit: timedelta = timedelta(seconds=30)
+    """A workflow that computes this long without waiting for anything is ended."""
 
 
 class Exit(NamedTuple):

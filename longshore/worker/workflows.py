@@ -8,6 +8,7 @@ are put away in time.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import threading
 import time
@@ -15,9 +16,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from longshore.core.errors import Nondeterminism, PayloadUnavailable
+from longshore.core.errors import ForbiddenInWorkflow, Nondeterminism, PayloadUnavailable
 from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended
-from longshore.engine import stacks
 from longshore.engine.generations import Continued
 from longshore.engine.workflow import Completed, Nondeterministic, Raised
 from longshore.routines.reach import modules_of
@@ -29,11 +29,10 @@ from longshore.worker.bench import NONDETERMINISM, Verdict, check_wanted, ended
 from longshore.worker.config import WorkerConfig
 from longshore.worker.desk import Desk, Note, log
 from longshore.worker.flow import FETCH_PATIENCE, Flow
+from longshore.worker.pumps import Endless, Pumps
 
 PAYLOAD_THREADS: Final = 4
 LOOK_EVERY: Final = 1.0
-LONG_PUMP: Final = 1.0
-"""Seconds after which a pump is logged with its stack: workflows should only arrange work."""
 FETCH_AGAIN: Final = 2.0
 """Seconds until a value is fetched again from a payload store that did not answer."""
 CLOSE_TIMEOUT: Final = 2.0
@@ -51,8 +50,7 @@ class WorkflowHost:
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._flows: dict[Attempt, Flow] = {}  # the one that moved last is the last
         self._touched: dict[Flow, None] = {}
-        self._pumping: tuple[float, Attempt] | None = None
-        self._warned: Attempt | None = None
+        self._pumps = Pumps(config.pump_limit)
         self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-workflow-payloads")
         self._closing = False
         self._look_at = 0.0  # when those that wait are to be looked at
@@ -82,19 +80,8 @@ class WorkflowHost:
         self._inbox.put(self._put_all_away)
 
     def look(self) -> None:
-        """Warn of a pump that takes long. From the bus's thread, now and then."""
-        pumping = self._pumping
-        if pumping is None or self._warned is pumping[1] or time.monotonic() - pumping[0] < LONG_PUMP:
-            return
-        self._warned = pumping[1]
-        stack = stacks.of_thread(self._thread.ident or 0)
-        log.warning(
-            "workflow %s (run %s) has computed for over %g s, holding up all workflows here; move that to a task\n%s",
-            pumping[1].routine.id,
-            pumping[1].run_id,
-            LONG_PUMP,
-            stack,
-        )
+        """See Pumps. From the bus's thread, now and then."""
+        self._pumps.look(time.monotonic())
 
     def close(self) -> None:
         """See Executor."""
@@ -236,13 +223,12 @@ class WorkflowHost:
         attempt = flow.attempt
         attempt.user_code = True
         moved = False
-        self._pumping = (time.monotonic(), attempt)
-        try:
+        with self._pumps.watched(attempt) as pump:
             while flow.step():
                 moved = True
-                self._pumping = (time.monotonic(), attempt)  # a long replay is many short pumps
-        finally:
-            self._pumping = self._warned = None
+                pump.since = time.monotonic()  # a long replay is many short pumps
+            if isinstance(flow.outcome, Raised) and isinstance(flow.outcome.exception, Endless):
+                flow.outcome = Raised(self._pumps.too_long(pump))
         if moved:
             flow.moved_at = time.monotonic()
             self._flows[attempt] = self._flows.pop(attempt)
@@ -333,7 +319,8 @@ class WorkflowHost:
     def _forget(self, flow: Flow) -> None:
         del self._flows[flow.attempt]
         self._touched.pop(flow, None)
-        flow.kill()
+        with contextlib.suppress(ForbiddenInWorkflow), self._pumps.watched(flow.attempt):
+            flow.kill()  # which unwinds its code
 
     def _put_all_away(self) -> None:
         for flow in list(self._flows.values()):

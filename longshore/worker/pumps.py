@@ -1,0 +1,134 @@
+"""A watch over the workflows' thread: a pump that takes long is logged with its stack, one that never ends is ended.
+
+Workflows should only arrange work. One that computes without an end would hold up all others of its worker, whatever
+is decided about it: it is struck with an exception, from another thread and only while it runs. Where even that has no
+effect, because it stands in foreign code that waits for something, the process ends; the others go on elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+
+from longshore.core.errors import ForbiddenInWorkflow
+from longshore.engine import stacks
+from longshore.worker.attempt import Attempt
+from longshore.worker.desk import log
+
+LONG: Final = 1.0
+STRIKE_AGAIN: Final = 5.0
+STRIKES: Final = 6
+"""How often it is struck before the process ends."""
+EXIT_STATUS: Final = 70
+
+
+class Endless(BaseException):
+    """Raised into a workflow that computes without an end; no `except Exception` takes it."""
+
+
+class _Pump:
+    """One stretch of a workflow's code, `since` when."""
+
+    __slots__ = ("attempt", "since", "stack", "strikes", "struck_at", "warned")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.since = time.monotonic()
+        self.warned = False
+        self.strikes = 0
+        self.struck_at = 0.0
+        self.stack = ""
+
+
+class Pumps:
+    """See the module. `give_up` ends the process."""
+
+    def __init__(self, limit: timedelta, give_up: Callable[[int], object] = os._exit) -> None:
+        self._limit = limit.total_seconds()
+        self._give_up = give_up
+        self._lock = threading.Lock()
+        self._pump: _Pump | None = None
+        self._thread = 0
+
+    # ---------------------------------------------------------------------------------------- in the workflows' thread
+
+    @contextmanager
+    def watched(self, attempt: Attempt) -> Iterator[_Pump]:
+        """Code of this workflow runs in here; nothing is raised into the thread outside. Raises ForbiddenInWorkflow,
+        with its stack, for what had to be ended."""
+        self._thread = threading.get_ident()
+        pump = self._pump = _Pump(attempt)
+        try:
+            yield pump
+        except Endless:
+            raise self.too_long(pump) from None
+        finally:
+            self._leave(pump)
+
+    def _leave(self, pump: _Pump) -> None:
+        while True:
+            try:
+                with self._lock:
+                    self._pump = None
+                    if pump.strikes:
+                        _strike(self._thread, None)  # what is still on its way
+            except Endless:
+                continue
+            return
+
+    def too_long(self, pump: _Pump) -> ForbiddenInWorkflow:
+        """What is to be told of a workflow that was struck."""
+        return ForbiddenInWorkflow(
+            f"workflow {pump.attempt.routine.id} computed for over {self._limit:g} s without waiting for anything, "
+            f"holding up all workflows of its worker: move that to a task (@define.task) and await it\n{pump.stack}"
+        )
+
+    # --------------------------------------------------------------------------------------------- in another thread
+
+    def look(self, now: float) -> None:
+        """Warn of a pump that takes long, strike one that takes too long or is not wanted any more. `now` is
+        monotonic."""
+        pump = self._pump
+        if pump is None or now - pump.since < LONG:
+            return
+        if not pump.warned:
+            pump.warned = True
+            log.warning(
+                "workflow %s (run %s) has computed for over %g s, holding up all workflows here; move that to a task\n"
+                "%s",
+                pump.attempt.routine.id,
+                pump.attempt.run_id,
+                LONG,
+                stacks.of_thread(self._thread),
+            )
+        unwanted = pump.attempt.reported
+        if (unwanted or now - pump.since >= self._limit) and now - pump.struck_at >= STRIKE_AGAIN:
+            self._end(pump, now)
+
+    def _end(self, pump: _Pump, now: float) -> None:
+        text = "workflow %s (run %s) computes without an end and is %s\n%s"
+        shown = pump.attempt.routine.id, pump.attempt.run_id
+        with self._lock:
+            if self._pump is not pump:
+                return
+            if pump.strikes >= STRIKES:
+                log.critical(text, *shown, "not to be ended: this process ends", stacks.of_thread(self._thread))
+                self._give_up(EXIT_STATUS)
+                return
+            pump.strikes, pump.struck_at = pump.strikes + 1, now
+            pump.stack = stacks.of_thread(self._thread)
+            log.error(text, *shown, "ended", pump.stack)
+            _strike(self._thread, Endless)
+
+
+def _strike(thread: int, error: type[BaseException] | None) -> None:
+    """Have this raised in a thread at its next instruction; None takes back what was not raised yet. Source: Python/C
+    API, PyThreadState_SetAsyncExc."""
+    what = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
