@@ -112,11 +112,21 @@ async def weigh(folder: str, data: bytes) -> int:
     return len(data)
 
 
+@define.action(name="chaos.gate", version="1.0.0")
+async def gate(folder: str, number: int) -> int:
+    """Ends when the file `go-NUMBER` is there."""
+    leave_line(folder)
+    while not (Path(folder) / f"{WORD}-{number}").exists():
+        await asyncio.sleep(0.05)
+    return 0
+
+
 @define.workflow(name="chaos.crowd", version="1.0.0")
-async def crowd(folder: str, count: int, size: int) -> int:
-    """Many children at once, each with an argument of its own."""
+async def crowd(folder: str, count: int, size: int, gates: int) -> int:
+    """Many children at once, each with an argument of its own, and a few that end when they are told."""
+    last = [gate(folder, number).using(pool="tasks") for number in range(gates)]
     calls = [weigh(folder, bytes(size)).using(pool="tasks") for _ in range(count)]
-    return sum(await asyncio.gather(*calls))
+    return sum(await asyncio.gather(*last, *calls))
 
 
 @define.workflow(name="chaos.waves", version="1.0.0")

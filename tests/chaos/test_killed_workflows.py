@@ -20,7 +20,7 @@ import pytest
 from longshore.client import Client
 from longshore.core.policy import CRASHES_TO_BLOCK
 from longshore.routines.routine import Call
-from tests.chaos.routines import STAGES, crowd, set_tide, waves
+from tests.chaos.routines import STAGES, WORD, crowd, set_tide, waves
 from tests.chaos.story import Crowd, end_well, say, start_crowd
 from tests.support.fleet import Fleet, Part
 from tests.support.wait import eventually
@@ -32,6 +32,7 @@ LAST_MOMENT: Final = sum(STAGES) - 2 * AHEAD - 4
 LONGEST_PAUSE: Final = 0.3
 AFTER_START: Final = 0.2
 JUST_AFTER: Final = 0.02
+KILLS: Final = 4
 MANY: Final = 5000
 SIZE: Final = 2048
 KNOWN_WITHIN: Final = 10.0
@@ -260,12 +261,14 @@ async def test_a_gather_of_thousands_whose_worker_is_killed_while_it_asks_for_th
     """What it asks for are several messages; some of them were taken when it dies, and come again."""
     scene = Scene(fleet, "thousands")
     async with fleet.client() as client:
-        await scene.begin_with(client, crowd(str(fleet.folder), MANY, SIZE), MANY * SIZE)
+        await scene.begin_with(client, crowd(str(fleet.folder), MANY, SIZE, KILLS + 1), MANY * SIZE)
         killed: list[Holder] = []
-        for _ in range(4):
+        for number in range(KILLS):
             after = killed[-1].epoch if killed else 0
             await eventually(lambda: scene.started_at(after), within=20, what="its Start")  # noqa: B023
             await asyncio.sleep(scene.chance.uniform(0.0, 1.0))  # how much it has asked for by then
             killed.append(await scene.kill(after))
-        await scene.end(MANY)
+            (fleet.folder / f"{WORD}-{number}").touch()  # something must wake it
+        (fleet.folder / f"{WORD}-{KILLS}").touch()
+        await scene.end(MANY + KILLS + 1)
     scene.lost(killed)
