@@ -47,6 +47,7 @@ def test_without_anything_the_documented_defaults_hold() -> None:
         "lease": timedelta(seconds=30),
         "suspend_after": timedelta(minutes=5),
         "max_hanging": 10_000,
+        "pump_limit": timedelta(seconds=30),
         "store_patience": timedelta(seconds=60),
         "event_path": True,
         "http_address": "127.0.0.1:8600",

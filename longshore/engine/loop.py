@@ -125,6 +125,8 @@ class WorkflowLoop(ClosedLoop):
         self.halted = False
         self.escaped: BaseException | None = None
         """A SystemExit or KeyboardInterrupt that came out of the code: it ends the workflow."""
+        self.stopped: BaseException | None = None
+        """Set by another thread: raised out of `pump` before its next step, however much is ready."""
         self._owner = owner
         self._ready: deque[asyncio.Handle] = deque()
         self._root = Scope("0")
@@ -144,6 +146,8 @@ class WorkflowLoop(ClosedLoop):
         ready = self._ready
         with self._running():
             while ready:
+                if self.stopped is not None:
+                    raise self.stopped
                 handle = ready.popleft()
                 if handle._cancelled:
                     continue

@@ -188,6 +188,10 @@ class WorkflowExecution:
             self._apply(delivery, value)
         return self._pump()
 
+    def stop(self, error: BaseException) -> None:
+        """From another thread: have this raised out of `begin` or `deliver` before the code's next step."""
+        self._loop.stopped = error
+
     def kill(self) -> None:
         """Put the workflow away. Its coroutines are unwound; whatever their `finally` asks for has no effect."""
         self._run.silent = True

@@ -230,6 +230,11 @@ class Flow:
         """Where its coroutines wait."""
         return "" if self._execution is None else self._execution.stacks()
 
+    def stop(self, error: BaseException) -> None:
+        """From another thread: have this raised out of `step` before the code goes on."""
+        if self._execution is not None:
+            self._execution.stop(error)
+
     def kill(self) -> None:
         """Put the execution away; its code has no effect any more."""
         if self._execution is not None:

@@ -1,8 +1,9 @@
 """A watch over the workflows' thread: a pump that takes long is logged with its stack, one that never ends is ended.
 
 Workflows should only arrange work. One that computes without an end would hold up all others of its worker, whatever
-is decided about it: it is struck with an exception, from another thread and only while it runs. Where even that has no
-effect, because it stands in foreign code that waits for something, the process ends; the others go on elsewhere.
+is decided about it. Its loop is stopped between two of its steps; if it does not come to an end of the step under way,
+it is struck with an exception, from another thread and only while it runs. Where even that has no effect, because it
+stands in foreign code that waits for something, the process ends; the others go on elsewhere.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from longshore.worker.attempt import Attempt
 from longshore.worker.desk import log
 
 LONG: Final = 1.0
+STRIKE_FIRST: Final = 0.4
+"""Seconds from the stopping of its loop to the first blow."""
 STRIKE_AGAIN: Final = 5.0
 STRIKES: Final = 6
-"""How often it is struck before the process ends."""
+"""How often it is stopped or struck before the process ends."""
 EXIT_STATUS: Final = 70
 
 
@@ -35,10 +38,12 @@ class Endless(BaseException):
 class _Pump:
     """One stretch of a workflow's code, `since` when."""
 
-    __slots__ = ("attempt", "since", "stack", "strikes", "struck_at", "warned")
+    __slots__ = ("attempt", "since", "stack", "stop", "strikes", "struck_at", "warned", "where")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, stop: Callable[[], None], where: Callable[[], str]) -> None:
         self.attempt = attempt
+        self.stop = stop
+        self.where = where
         self.since = time.monotonic()
         self.warned = False
         self.strikes = 0
@@ -59,11 +64,14 @@ class Pumps:
     # ---------------------------------------------------------------------------------------- in the workflows' thread
 
     @contextmanager
-    def watched(self, attempt: Attempt) -> Iterator[_Pump]:
-        """Code of this workflow runs in here; nothing is raised into the thread outside. Raises ForbiddenInWorkflow,
-        with its stack, for what had to be ended."""
+    def watched(
+        self, attempt: Attempt, stop: Callable[[], None] = lambda: None, where: Callable[[], str] = lambda: ""
+    ) -> Iterator[_Pump]:
+        """Code of this workflow runs in here; nothing is raised into the thread outside. `stop`, called in another
+        thread, has Endless raised after the step under way; `where` says in this one where its coroutines stand. Raises
+        ForbiddenInWorkflow, with the places, for what had to be ended."""
         self._thread = threading.get_ident()
-        pump = self._pump = _Pump(attempt)
+        pump = self._pump = _Pump(attempt, stop, where)
         try:
             yield pump
         except Endless:
@@ -86,7 +94,8 @@ class Pumps:
         """What is to be told of a workflow that was struck."""
         return ForbiddenInWorkflow(
             f"workflow {pump.attempt.routine.id} computed for over {self._limit:g} s without waiting for anything, "
-            f"holding up all workflows of its worker: move that to a task (@define.task) and await it\n{pump.stack}"
+            "holding up all workflows of its worker: move that to a task (@define.task) and await it\n"
+            f"{pump.where() or pump.stack}"
         )
 
     # --------------------------------------------------------------------------------------------- in another thread
@@ -107,8 +116,9 @@ class Pumps:
                 LONG,
                 stacks.of_thread(self._thread),
             )
-        unwanted = pump.attempt.reported
-        if (unwanted or now - pump.since >= self._limit) and now - pump.struck_at >= STRIKE_AGAIN:
+        again = STRIKE_FIRST if pump.strikes == 1 else STRIKE_AGAIN
+        over = pump.attempt.reported or now - pump.since >= self._limit
+        if over and (not pump.strikes or now - pump.struck_at >= again):
             self._end(pump, now)
 
     def _end(self, pump: _Pump, now: float) -> None:
@@ -124,7 +134,10 @@ class Pumps:
             pump.strikes, pump.struck_at = pump.strikes + 1, now
             pump.stack = stacks.of_thread(self._thread)
             log.error(text, *shown, "ended", pump.stack)
-            _strike(self._thread, Endless)
+            if pump.strikes == 1:
+                pump.stop()
+            else:
+                _strike(self._thread, Endless)
 
 
 def _strike(thread: int, error: type[BaseException] | None) -> None:

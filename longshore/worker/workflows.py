@@ -223,7 +223,7 @@ class WorkflowHost:
         attempt = flow.attempt
         attempt.user_code = True
         moved = False
-        with self._pumps.watched(attempt) as pump:
+        with self._pumps.watched(attempt, partial(flow.stop, Endless()), flow.stacks) as pump:
             while flow.step():
                 moved = True
                 pump.since = time.monotonic()  # a long replay is many short pumps

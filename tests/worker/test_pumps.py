@@ -129,7 +129,10 @@ def test_it_is_struck_when_its_time_is_over_and_not_before() -> None:
     scene.look(0.5)
     scene.look(0.9)
     assert scene.thread.is_alive()
-    scene.look(1.5)
+    scene.look(1.5)  # its loop is asked to stop
+    scene.look(1.7)
+    assert scene.thread.is_alive()
+    scene.look(2.0)
     scene.thread.join(AFTER_THAT)
     assert "for over 1 s" in scene.told[0] and "in spin" in scene.told[0]
 
@@ -138,6 +141,7 @@ def test_nothing_is_raised_into_a_thread_whose_pump_is_over() -> None:
     for _ in range(200):  # the blow and the end of the pump at the same moment, in every order
         scene = Scene(lambda: None)
         scene.look(2)
+        scene.look(3)
         scene.thread.join(AFTER_THAT)
         assert not scene.thread.is_alive()
         assert len(scene.told) <= 1
@@ -173,6 +177,7 @@ def test_code_that_swallows_the_first_blow_is_struck_again() -> None:
         spin()
 
     scene = Scene(stubborn)
+    scene.look(1)
     scene.look(2)
     eventually_sync(lambda: blows, within=AFTER_THAT)
     scene.look(3)
