@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import re
 import secrets
 import threading
 import time
@@ -43,6 +44,7 @@ from longshore.routines.context import RunContext
 from longshore.routines.reach import modules_of
 from longshore.routines.routine import Call
 from longshore.serialization.arguments import Arguments
+from longshore.serialization.digests import digest
 from longshore.serialization.failures import decode_failure, encode_failure
 from longshore.serialization.values import decode, encode
 
@@ -51,6 +53,9 @@ R = TypeVar("R")
 __all__ = ["crash_everywhere", "profile", "replay_always"]
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_SHORT: Final = 60
+_ADDRESS: Final = re.compile(" at 0x[0-9a-f]+")
+"""What a text says of an object's place in memory."""
 _MOST: Final = 100_000
 """Facts after which a workflow counts as endless."""
 
@@ -343,10 +348,22 @@ def _shape(step: Step, known: set[Address], makes_tokens: bool) -> list[str]:
     lines += [f"{address}: waited for no longer" for address in step.closed]
     match step.outcome:
         case Raised(exception=error):
-            lines.append(f"raises {type(error).__name__}")
+            lines.append(f"raises {type(error).__name__}: {_ADDRESS.sub('', str(error))}")
+        case Completed(value=value) if not makes_tokens:
+            lines.append(f"returns {_returned(value)}")
         case outcome if outcome is not None:
             lines.append(type(outcome).__name__.lower())
     return lines
+
+
+def _returned(value: Any) -> str:
+    """A result as it can be compared, and looked at if it is short."""
+    try:
+        found = digest(value)
+    except Exception as error:  # noqa: BLE001 - the user's own classes; who rehearses hears of it at the end
+        return f"what cannot travel ({type(error).__name__})"
+    shown = f"{value!r}, " if isinstance(value, str | bytes | int | float) and len(repr(value)) <= _SHORT else ""
+    return f"{shown}digest {found[:16]}"
 
 
 def _difference(routine: str, seq: int, first: Sequence[str], second: Sequence[str]) -> str:

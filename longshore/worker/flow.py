@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
 from longshore.core.errors import (
-    DecodeError,
     RunCanceled,
     RunCrashed,
     RunError,
@@ -169,7 +168,7 @@ class Flow:
         if delivery.kind != "outcome":
             return None
         if delivery.status == Status.COMPLETED:
-            return decode(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
+            return _decoded(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
         error = decode_failure(delivery.error, modules=self._modules) if delivery.error is not None else None
         if delivery.status == Status.FAILED and error is not None:
             return error
@@ -249,7 +248,12 @@ def _told(delivery: Delivery) -> Any:
         return None
     if delivery.kind == TOKEN and delivery.status != Status.COMPLETED:
         return delivery.result.decode(errors="replace")
+    return _decoded(delivery.result)
+
+
+def _decoded(value: bytes) -> Any:
+    """The value, or the exception to raise where the workflow waits for it: unreadable for good."""
     try:
-        return decode(delivery.result)
-    except DecodeError as error:
+        return decode(value)
+    except Exception as error:  # noqa: BLE001 - classes of the user's own are made in there
         return error

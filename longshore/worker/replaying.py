@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from longshore.core.errors import ArgumentError, PayloadUnavailable
+from longshore.core.errors import ArgumentError, DecodeError, PayloadCorrupt, PayloadUnavailable
 from longshore.core.message import CallRow, JournalPage, Start
 from longshore.core.parts import ClaimCheck, Delivery, Recorded
 from longshore.core.run import Status
@@ -92,7 +92,7 @@ class _Replay:
         journal, routine = self._journal, self._attempt.routine
         try:
             arguments = self._bench.arguments(self._attempt.start, routine)
-        except ArgumentError as error:
+        except (ArgumentError, DecodeError, PayloadCorrupt) as error:
             same = journal.status == Status.FAILED and not journal.calls
             return (OK, "") if same else (DIFFERS, f"its input does not fit the code at {routine.place}: {error}")
         self._flow.prepare(lambda: routine.function(*arguments.args, **arguments.kwargs))

@@ -34,7 +34,7 @@ from longshore.worker.pumps import Endless, Pumps
 PAYLOAD_THREADS: Final = 4
 LOOK_EVERY: Final = 1.0
 FETCH_AGAIN: Final = 2.0
-"""Seconds until a value is fetched again from a payload store that did not answer."""
+"""Seconds until a payload store that did not answer is tried again."""
 CLOSE_TIMEOUT: Final = 2.0
 
 Job = Callable[[], None]
@@ -122,18 +122,37 @@ class WorkflowHost:
                 if attempt.start.wary:
                     flow.busy = True  # it stands still until it comes again, when its Started has arrived
                     continue
-            arguments = partial(self._bench.arguments, attempt.start, attempt.routine)
+            arguments = partial(self._arguments, attempt)
             if self._bench.is_heavy(attempt.start):
                 self._aside(flow, arguments, partial(self._prepare, flow))
             else:
                 self._returned(flow, partial(self._prepare_now, flow, arguments))
 
-    def _prepare_now(self, flow: Flow, arguments: Callable[[], Arguments]) -> None:
+    def _arguments(self, attempt: Attempt) -> Arguments | Nondeterminism:
+        """The run's input. What a run has begun with and its code does not take any more is no failure of the run's:
+        the code was changed."""
+        try:
+            return self._bench.arguments(attempt.start, attempt.routine)
+        except PayloadUnavailable:
+            raise
+        except Exception as error:
+            if attempt.start.processed_seq < 0:
+                raise
+            return Nondeterminism(
+                f"the input this run began with does not fit the code at {attempt.routine.place} any more: {error}\n"
+                "The routine's parameters, or a class of its input, were changed while this run was under way. Nothing "
+                "was executed. Put the old code back under this version, or run it anew."
+            )
+
+    def _prepare_now(self, flow: Flow, arguments: Callable[[], Arguments | Nondeterminism]) -> None:
         self._prepare(flow, arguments())
 
-    def _prepare(self, flow: Flow, arguments: Arguments) -> None:
+    def _prepare(self, flow: Flow, arguments: Arguments | Nondeterminism) -> None:
         attempt = flow.attempt
         check_wanted(attempt)
+        if isinstance(arguments, Nondeterminism):
+            self._block(flow, arguments)
+            return
         function = attempt.routine.function
         attempt.context.report_progress = partial(self._desk.progress, attempt)
         self._desk.begin(attempt)
@@ -157,17 +176,16 @@ class WorkflowHost:
             value: Any = self._bench.load(delivery.result or b"")
         except PayloadUnavailable as error:
             log.warning("run %s waits for a result that cannot be fetched: %s", flow.attempt.run_id, error)
-            again = threading.Timer(FETCH_AGAIN, self._inbox.put, (partial(self._load_again, flow, delivery),))
-            again.daemon = True
-            again.start()
+            load = partial(self._payloads.submit, self._load, flow, delivery)
+            _later(partial(self._inbox.put, partial(self._unless_gone, flow, load)))
             return
         except Exception as error:  # noqa: BLE001 - unreadable for good: it becomes the outcome of the call
             value = error
         self._inbox.put(partial(self._arrived, flow, delivery.seq, value))
 
-    def _load_again(self, flow: Flow, delivery: Delivery) -> None:
+    def _unless_gone(self, flow: Flow, job: Callable[[], object]) -> None:
         if flow.attempt in self._flows and not self._closing:
-            self._payloads.submit(self._load, flow, delivery)
+            job()
 
     def _arrived(self, flow: Flow, seq: int, value: Any) -> None:
         flow.arrived(seq, value)
@@ -188,6 +206,10 @@ class WorkflowHost:
         def outside() -> None:
             try:
                 result = work()
+            except PayloadUnavailable as error:
+                log.warning("run %s waits for the payload store: %s", flow.attempt.run_id, error)
+                again = partial(self._unless_gone, flow, partial(self._aside, flow, work, then))
+                _later(partial(self._inbox.put, again))
             except Exception as error:  # noqa: BLE001 - the failure of a routine's own values ends its attempt
                 self._inbox.put(partial(self._returned, flow, partial(self._fail, flow, error)))
             else:
@@ -283,8 +305,7 @@ class WorkflowHost:
             case Raised(exception=error):
                 self._fail(flow, error)
             case Nondeterministic(failure=text):
-                failure = encode_failure(Nondeterminism(text))
-                self._finish(flow, ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), failure))
+                self._block(flow, Nondeterminism(text))
 
     def _continue(self, flow: Flow, arguments: Arguments, unread: list[int]) -> None:
         value = self._bench.small_arguments(arguments)
@@ -302,6 +323,9 @@ class WorkflowHost:
 
     def _fail(self, flow: Flow, error: BaseException) -> None:
         self._finish(flow, self._bench.failed(flow.attempt, error))
+
+    def _block(self, flow: Flow, difference: Nondeterminism) -> None:
+        self._finish(flow, ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), encode_failure(difference)))
 
     def _finish(self, flow: Flow, report: Finished) -> None:
         report.upto_seq = flow.applied if flow.applied >= 0 else None
@@ -354,3 +378,10 @@ class WorkflowHost:
                 self._fetch(flow, flow.applied)
             elif flow.stands_still and now - flow.moved_at >= for_long:
                 self._put_away(flow)
+
+
+def _later(act: Callable[[], object]) -> None:
+    """Do this in a while, in a thread of its own."""
+    timer = threading.Timer(FETCH_AGAIN, act)
+    timer.daemon = True
+    timer.start()

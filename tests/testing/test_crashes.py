@@ -148,6 +148,20 @@ def test_chance_is_seen_where_the_ledger_has_not_the_call_yet() -> None:
     assert text.count("0:0: call double") == 2 and text.count("test_crashes.py:") == 2
 
 
+@define.workflow(name="ends.by.chance", version="1.0.0")
+async def ends_by_chance(fails: bool) -> str:
+    if fails:
+        raise OwnError(str(random.random()))
+    return str(random.random())
+
+
+@pytest.mark.parametrize(("fails", "said"), [(False, "returns '0."), (True, "raises OwnError: 0.")])
+def test_another_end_each_time_is_seen(fails: bool, said: str) -> None:
+    with pytest.raises(Nondeterminism) as seen:
+        crash_everywhere(ends_by_chance(fails))
+    assert str(seen.value).count(said) == 2
+
+
 def test_what_is_kept_outside_of_the_workflow_is_seen(rehearse: Rehearse) -> None:
     with pytest.raises(Nondeterminism):
         rehearse(forgets())
