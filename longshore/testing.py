@@ -29,17 +29,9 @@ from longshore.engine.force import enter_task
 from longshore.engine.generations import Continued
 from longshore.engine.journal import CALL, SIGNAL, TIMER, TOKEN
 from longshore.engine.lint import Finding
+from longshore.engine.steps import Completed, NewCall, NewTimer, Nondeterministic, Outcome, Raised, Step
 from longshore.engine.watching import Watch
-from longshore.engine.workflow import (
-    Completed,
-    NewCall,
-    NewTimer,
-    Nondeterministic,
-    Outcome,
-    Raised,
-    Step,
-    WorkflowExecution,
-)
+from longshore.engine.workflow import WorkflowExecution
 from longshore.routines.context import RunContext
 from longshore.routines.reach import modules_of
 from longshore.routines.routine import Call

@@ -10,18 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from longshore.serialization.arguments import Arguments
+from longshore.serialization.values import Encoded
 
+Frozen = bytes | Encoded | None
+"""A value as it was when the code named it: encoded, and all of it in memory if it is not very large."""
+Freeze = Callable[[Any], Frozen]
 Bind = Callable[[Sequence[Any], Mapping[str, Any]], Arguments]
 """The workflow's own signature. Raises ArgumentError, naming the parameter."""
 
 
 @dataclass(slots=True)
 class Continued:
-    """The workflow goes on as its next generation with these arguments. `unread` are the signals (by seq) that its code
-    has not taken."""
+    """The workflow goes on as its next generation with these arguments, encoded when it said so in `frozen`. `unread`
+    are the signals (by seq) that its code has not taken."""
 
     arguments: Arguments
     unread: list[int]
+    frozen: Frozen = None
+
+
+def unfrozen(_value: Any) -> Frozen:
+    """Nothing: where no value travels."""
+    return None
 
 
 def unbound(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:

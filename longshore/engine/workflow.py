@@ -11,7 +11,6 @@ import contextvars
 import logging
 import zlib
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -20,77 +19,16 @@ from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
-from longshore.engine.generations import Bind, Continued, unbound
+from longshore.engine.generations import Bind, Continued, Freeze, unbound, unfrozen
 from longshore.engine.inside import Inside
 from longshore.engine.journal import CALL, PATCH, SIGNAL, TIMER, TOKEN, Journal, fingerprint
 from longshore.engine.loop import DurableTimer, PutAway, WorkflowLoop, WorkflowTask
+from longshore.engine.steps import Completed, NewCall, NewTimer, Nondeterministic, Outcome, Raised, Step
 from longshore.engine.waits import ClosingFuture, Opened, Token, WaitFuture, Waits
 from longshore.routines.context import CURRENT_RUN, RunContext
 from longshore.routines.routine import CURRENT_ENGINE, Call
 
 _LOG: Final = logging.getLogger("longshore.workflow")
-
-
-@dataclass(slots=True)
-class Completed:
-    """The workflow returned."""
-
-    value: Any
-
-
-@dataclass(slots=True)
-class Raised:
-    """The workflow raised; a CancelledError when it was canceled and did not object."""
-
-    exception: BaseException
-
-
-@dataclass(slots=True)
-class Nondeterministic:
-    """The code and its journal differ; `failure` shows both sides. Nothing more is executed."""
-
-    failure: str
-
-
-Outcome = Completed | Raised | Nondeterministic | Continued
-
-
-@dataclass(slots=True)
-class NewCall:
-    """A routine call without a row."""
-
-    address: Address
-    call: Call[Any]
-    digest: str
-    place: str
-    asked_seq: int
-
-
-@dataclass(slots=True)
-class NewTimer:
-    """A timer without a row, due at an absolute instant; asked for as an `instant`, or as a length of time."""
-
-    address: Address
-    duration: timedelta
-    digest: str
-    due_at: datetime
-    place: str
-    asked_seq: int
-    instant: bool = False
-
-
-@dataclass(slots=True)
-class Step:
-    """What one delivery brought about. `closed` are addresses the code no longer waits for; `waits` come before calls,
-    which may name them; `taken` are the signals (by seq) that it took."""
-
-    seq: int
-    calls: list[NewCall] = field(default_factory=list)
-    timers: list[NewTimer] = field(default_factory=list)
-    closed: list[Address] = field(default_factory=list)
-    waits: list[Wait] = field(default_factory=list)
-    taken: list[int] = field(default_factory=list)
-    outcome: Outcome | None = None
 
 
 class CallFuture(ClosingFuture):
@@ -102,8 +40,8 @@ class WorkflowExecution:
 
     `processed_seq` is the last delivery whose commands the ledger has (-1: none): up to there everything asked for must
     have a row. Its chance comes from `generation` and its id, or the one in `seed`. `forked_seq` is, of a fork, the
-    fact in whose pump its call is made anew (-1: it is none). `run_context` is what `longshore.context` shows inside;
-    it is silent while the workflow replays.
+    fact in whose pump its call is made anew (-1: it is none). `freeze` encodes what is to travel when the code names
+    it. `run_context` is what `longshore.context` shows inside; it is silent while the workflow replays.
     """
 
     def __init__(
@@ -115,6 +53,7 @@ class WorkflowExecution:
         processed_seq: int = -1,
         generation: int = 0,
         bind: Bind = unbound,
+        freeze: Freeze = unfrozen,
         seed: RunId = RunId(""),
         forked_seq: int = -1,
     ) -> None:
@@ -129,6 +68,7 @@ class WorkflowExecution:
         self._outcome: Outcome | None = None
         self._main: WorkflowTask | None = None
         self._bind = bind
+        self._freeze = freeze
         self._waits: Waits | None = None  # made when first used: most workflows wait for nothing from outside
         run_context.durable = Inside(
             self._loop, started_at, seed, generation, self._patch, self._ask_outside, self._continue
@@ -241,7 +181,8 @@ class WorkflowExecution:
         if not isinstance(asyncio.current_task(self._loop), WorkflowTask):
             raise UsageError(f"{stacks.caller()}: a workflow continues in its own coroutines only")
         arguments = self._bind(args, kwargs)
-        self._outcome = Continued(arguments, self.unread)
+        frozen = self._freeze([list(arguments.args), arguments.kwargs])
+        self._outcome = Continued(arguments, self.unread, frozen)
         self._loop.halt()
         raise PutAway
 
@@ -250,7 +191,8 @@ class WorkflowExecution:
         if main is None or not main.done():
             return None if self._loop.escaped is None else Raised(self._loop.escaped)
         try:
-            return Completed(main.result())
+            value = main.result()
+            return Completed(value, self._freeze(value))
         except BaseException as error:  # noqa: BLE001 - the routine's own failure becomes its outcome, SystemExit too
             return Raised(error)
 
@@ -304,7 +246,8 @@ class WorkflowExecution:
             return future
         self._open[address] = future
         if new:
-            self._step.calls.append(NewCall(address, call, digest, place, self._journal.seq))
+            frozen = self._freeze([list(call.arguments.args), call.arguments.kwargs])
+            self._step.calls.append(NewCall(address, call, digest, place, self._journal.seq, frozen))
         return future
 
     def _patch(self, name: str) -> bool:

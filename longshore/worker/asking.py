@@ -14,7 +14,7 @@ import msgspec
 
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
 from longshore.core.message import Call, Commands, Options, Timer, Value, Wait
-from longshore.engine.workflow import NewCall, NewTimer
+from longshore.engine.steps import NewCall, NewTimer
 from longshore.routines.routine import Call as RoutineCall
 from longshore.telemetry import ids
 from longshore.worker.attempt import Attempt
@@ -29,13 +29,11 @@ _ROW: Final = 400
 
 
 class Asked(NamedTuple):
-    """What goes into the Commands of one workflow at one moment. `inputs` are those of the calls, None where they are
-    large."""
+    """What goes into the Commands of one workflow at one moment."""
 
     attempt: Attempt
     upto_seq: int | None
     calls: Sequence[NewCall]
-    inputs: Sequence[bytes | None]
     timers: Sequence[NewTimer]
     closed: Sequence[Address]
     waits: Sequence[Wait] = ()
@@ -44,7 +42,7 @@ class Asked(NamedTuple):
     @property
     def is_heavy(self) -> bool:
         """Whether something is to be stored first, which blocks."""
-        return None in self.inputs
+        return not all(isinstance(new.frozen, bytes) for new in self.calls)
 
 
 def commands(bench: Bench, asked: Asked) -> list[Commands]:
@@ -57,9 +55,7 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
         Commands(attempt.run_id, attempt.epoch, now, waits=list(asked.waits[first : first + MAX_CALLS]))
         for first in range(0, len(asked.waits), MAX_CALLS)
     ]
-    for calls in _fitting(
-        [_call(bench, attempt, *pair, now, entropy()) for pair in zip(asked.calls, asked.inputs, strict=True)]
-    ):
+    for calls in _fitting([_call(bench, attempt, new, now, entropy()) for new in asked.calls]):
         own = [call.address for call in calls if call.address in closed]
         closed.difference_update(own)
         parts.append(Commands(attempt.run_id, attempt.epoch, now, calls=calls, closed=own))
@@ -80,10 +76,11 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
     return merged
 
 
-def _call(bench: Bench, attempt: Attempt, new: NewCall, inline: bytes | None, now: datetime, entropy: bytes) -> Call:
+def _call(bench: Bench, attempt: Attempt, new: NewCall, now: datetime, entropy: bytes) -> Call:
     call, routine = new.call, new.call.routine
     child_id = RunId(uuid7(now, entropy))
-    value: Value = bench.stow_arguments(call.arguments, f"inputs/{child_id}") if inline is None else inline
+    assert new.frozen is not None, "the bench freezes all values"
+    value: Value = new.frozen if isinstance(new.frozen, bytes) else bench.stow_encoded(new.frozen, f"inputs/{child_id}")
     return Call(
         address=new.address,
         routine=routine.name,

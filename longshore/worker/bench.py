@@ -26,9 +26,9 @@ from longshore.core.errors import (
 from longshore.core.message import ClaimCheck, Failure, Finished, Start, Value
 from longshore.payloads.cargo import Cargo
 from longshore.routines.routine import Routine
-from longshore.serialization.arguments import Arguments, as_arguments, decode_arguments, encode_arguments
+from longshore.serialization.arguments import Arguments, as_arguments, decode_arguments
 from longshore.serialization.failures import encode_failure
-from longshore.serialization.values import decode, encode, encode_inline
+from longshore.serialization.values import Encoded, decode, encode, encode_inline
 from longshore.worker.attempt import Attempt
 
 COMPLETED: Final = "completed"
@@ -41,6 +41,7 @@ SYSTEM_FAILURE: Final = "system_failure"
 NONDETERMINISM: Final = "nondeterminism"
 CONTINUED: Final = "continued"
 
+MOST_COPIED: Final = 16 << 20
 _NO_ARGUMENTS: Final = Arguments((), {})
 
 
@@ -86,13 +87,18 @@ class Bench:
         """A value, encoded and stored if it is large. Blocks."""
         return self._cargo.stow(encode(value), prefix)
 
-    def small_arguments(self, arguments: Arguments) -> bytes | None:
-        """Arguments of a call if they are small, None if they must be stowed. Raises EncodingError."""
-        return encode_inline([list(arguments.args), arguments.kwargs], self._cargo.inline_limit)
+    def freeze(self, value: Any) -> bytes | Encoded:
+        """The value as it is now. One of more than 16 MiB is encoded as it is stored, and must not be changed until
+        then. Raises EncodingError."""
+        small = self.result(value)
+        if small is not None:
+            return small
+        encoded = encode(value)
+        return Encoded(encoded.size, [encoded.inline()]) if encoded.size <= MOST_COPIED else encoded
 
-    def stow_arguments(self, arguments: Arguments, prefix: str) -> Value:
-        """Arguments of a call, encoded and stored if they are large. Blocks."""
-        return self._cargo.stow(encode_arguments(*arguments), prefix)
+    def stow_encoded(self, encoded: Encoded, prefix: str) -> Value:
+        """An encoded value, stored if it is large. Blocks."""
+        return self._cargo.stow(encoded, prefix)
 
     def cache_key(self, routine: Routine[..., Any], arguments: Arguments) -> str:
         """The key under which equal calls share a result; "" if the arguments have no digest."""

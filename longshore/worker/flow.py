@@ -21,8 +21,10 @@ from longshore.core.errors import (
 from longshore.core.ids import Address
 from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, JournalPage, Wait
 from longshore.core.run import Status
+from longshore.engine.generations import Freeze, unfrozen
 from longshore.engine.journal import SIGNAL, TOKEN
-from longshore.engine.workflow import NewCall, NewTimer, Outcome, Step, WorkflowExecution
+from longshore.engine.steps import NewCall, NewTimer, Outcome, Step
+from longshore.engine.workflow import WorkflowExecution
 from longshore.serialization.failures import decode_failure
 from longshore.serialization.values import decode
 from longshore.worker.attempt import Attempt
@@ -43,7 +45,7 @@ _ENDS: Final[dict[str, type[RunError]]] = {
 class Flow:
     """See the module. `modules` are where a child's exception class may come from."""
 
-    def __init__(self, attempt: Attempt, modules: Collection[str]) -> None:
+    def __init__(self, attempt: Attempt, modules: Collection[str], freeze: Freeze = unfrozen) -> None:
         start = attempt.start
         self.attempt = attempt
         self.replays = start.last_seq > 0 or start.processed_seq >= 0 or start.forked_seq >= 0
@@ -60,6 +62,7 @@ class Flow:
         self.fetch_at: float | None = None  # when the page under way is asked for again
         self.fetched_after = -1  # what that page follows
         self._modules = modules
+        self._freeze = freeze
         self._execution: WorkflowExecution | None = None
         self._waiting: dict[int, Delivery] = {}
         self._values: dict[int, Any] = {}  # large results that have arrived, by seq
@@ -79,6 +82,7 @@ class Flow:
             processed_seq=start.processed_seq,
             generation=start.generation,
             bind=self.attempt.routine.signature.bind,
+            freeze=self._freeze,
             seed=start.seed,
             forked_seq=start.forked_seq,
         )

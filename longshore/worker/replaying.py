@@ -14,7 +14,7 @@ from longshore.core.errors import ArgumentError, DecodeError, PayloadCorrupt, Pa
 from longshore.core.message import CallRow, JournalPage, Start
 from longshore.core.parts import ClaimCheck, Delivery, Recorded
 from longshore.core.run import Status
-from longshore.engine.workflow import Completed, Nondeterministic, Raised
+from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.catalog import AnyRoutine, Catalog
 from longshore.routines.reach import modules_of
 from longshore.worker.attempt import WORKFLOW, Attempt

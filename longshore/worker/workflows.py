@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any, Final
 
 from longshore.core.errors import ForbiddenInWorkflow, Nondeterminism, PayloadUnavailable
-from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended
-from longshore.engine.generations import Continued
-from longshore.engine.workflow import Completed, Nondeterministic, Raised
+from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended, Value
+from longshore.engine.generations import Continued, Frozen
+from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.reach import modules_of
 from longshore.serialization.arguments import Arguments
 from longshore.serialization.failures import encode_failure
@@ -116,7 +116,7 @@ class WorkflowHost:
         for attempt in attempts:
             flow = self._flows.get(attempt)
             if flow is None:
-                flow = self._flows[attempt] = Flow(attempt, modules_of(attempt.routine.function))
+                flow = self._flows[attempt] = Flow(attempt, modules_of(attempt.routine.function), self._bench.freeze)
                 if flow.replays:
                     self._fetch(flow, -1)
                 if attempt.start.wary:
@@ -269,9 +269,8 @@ class WorkflowHost:
             self._fetch(flow, flow.applied)
 
     def _command(self, flow: Flow, *, ending: bool = False) -> None:
-        inputs = [self._bench.small_arguments(new.call.arguments) for new in flow.calls]
         upto = None if ending else flow.applied
-        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits, flow.taken)
+        asked = Asked(flow.attempt, upto, flow.calls, flow.timers, flow.closed, flow.waits, flow.taken)
         flow.calls, flow.timers, flow.closed, flow.waits, flow.taken = [], [], [], [], (0, 0)
         if asked.is_heavy:
             self._aside(flow, partial(commands, self._bench, asked), partial(self._send, flow, upto))
@@ -293,27 +292,25 @@ class WorkflowHost:
             if flow.busy:
                 return
         match flow.outcome:
-            case Completed(value=value):
-                result = self._bench.result(value)
-                if result is None:
-                    stow = partial(self._bench.stow, value, flow.attempt.key_prefix)
-                    self._aside(flow, stow, partial(self._complete, flow))
-                else:
-                    self._complete(flow, result)
-            case Continued(arguments=arguments, unread=unread):
-                self._continue(flow, arguments, unread)
+            case Completed(frozen=frozen):
+                self._stowed(flow, frozen, flow.attempt.key_prefix, partial(self._complete, flow))
+            case Continued(frozen=frozen, unread=unread):
+                self._stowed(flow, frozen, f"inputs/{flow.attempt.run_id}", partial(self._continue, flow, unread))
             case Raised(exception=error):
                 self._fail(flow, error)
             case Nondeterministic(failure=text):
                 self._block(flow, Nondeterminism(text))
 
-    def _continue(self, flow: Flow, arguments: Arguments, unread: list[int]) -> None:
-        value = self._bench.small_arguments(arguments)
-        if value is not None:
-            self._finish(flow, self._bench.continued(flow.attempt, value, unread))
-            return
-        stow = partial(self._bench.stow_arguments, arguments, f"inputs/{flow.attempt.run_id}")
-        self._aside(flow, stow, lambda put: self._finish(flow, self._bench.continued(flow.attempt, put, unread)))
+    def _stowed(self, flow: Flow, frozen: Frozen, prefix: str, then: Callable[[Value], None]) -> None:
+        """Go on with the value as it travels: at once, or when it is stored."""
+        if isinstance(frozen, bytes):
+            then(frozen)
+        else:
+            assert frozen is not None, "the bench freezes all values"
+            self._aside(flow, partial(self._bench.stow_encoded, frozen, prefix), then)
+
+    def _continue(self, flow: Flow, unread: list[int], value: Value) -> None:
+        self._finish(flow, self._bench.continued(flow.attempt, value, unread))
 
     def _complete(self, flow: Flow, result: Any) -> None:
         arguments = (

@@ -11,7 +11,8 @@ from typing import Any
 
 from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery, Wait
-from longshore.engine.workflow import NewCall, NewTimer, Step, WorkflowExecution
+from longshore.engine.steps import NewCall, NewTimer, Step
+from longshore.engine.workflow import WorkflowExecution
 from longshore.routines.context import RunContext
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from longshore import define
-from longshore.engine.workflow import Completed, Raised
+from longshore.engine.steps import Completed, Raised
 
 
 @define.task(name="f", version="1.0.0")

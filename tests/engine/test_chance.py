@@ -13,7 +13,8 @@ import pytest
 from longshore import NoRunError, UsageError, context
 from longshore.core.ids import RunId
 from longshore.engine import enter_task
-from longshore.engine.workflow import Completed, WorkflowExecution
+from longshore.engine.steps import Completed
+from longshore.engine.workflow import WorkflowExecution
 from longshore.routines.context import RunContext
 from tests.engine.book import START, Book
 from tests.engine.steps import f, value

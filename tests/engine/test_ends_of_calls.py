@@ -15,7 +15,7 @@ from longshore.core.errors import (
     RunSystemFailure,
     RunTimedOut,
 )
-from longshore.engine.workflow import Completed, Raised
+from longshore.engine.steps import Completed, Raised
 from tests.engine.book import Book
 from tests.engine.steps import f
 

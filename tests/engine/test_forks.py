@@ -9,7 +9,8 @@ from typing import Any
 from longshore import context
 from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery
-from longshore.engine.workflow import Completed, Nondeterministic, Step, WorkflowExecution
+from longshore.engine.steps import Completed, Nondeterministic, Step
+from longshore.engine.workflow import WorkflowExecution
 from longshore.routines.context import RunContext
 from tests.engine.book import START, Book, Function
 from tests.engine.steps import f, g

@@ -13,7 +13,8 @@ from longshore import context
 from longshore.core.errors import ArgumentError, NoRunError, UsageError
 from longshore.engine.force import enter_task
 from longshore.engine.generations import Continued
-from longshore.engine.workflow import Completed, Nondeterministic, Step, WorkflowExecution
+from longshore.engine.steps import Completed, Nondeterministic, Step
+from longshore.engine.workflow import WorkflowExecution
 from longshore.routines.context import RunContext
 from longshore.serialization.arguments import Arguments, Signature
 from tests.engine.book import START, Book

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from longshore import ForbiddenInWorkflow, define
-from longshore.engine.workflow import Completed, Raised
+from longshore.engine.steps import Completed, Raised
 from tests.engine.book import Book
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from longshore import ArgumentError, UsageError, define
 from longshore.core.message import Options
-from longshore.engine.workflow import Completed
+from longshore.engine.steps import Completed
 from tests.engine.book import Book
 from tests.engine.steps import error, f, g, value
 

@@ -8,7 +8,7 @@ from typing import Any
 from longshore import define
 from longshore.core.ids import Address
 from longshore.core.message import CallRow
-from longshore.engine.workflow import Completed, Nondeterministic, Step
+from longshore.engine.steps import Completed, Nondeterministic, Step
 from tests.engine.book import Book, Function
 
 

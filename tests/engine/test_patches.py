@@ -10,7 +10,7 @@ import pytest
 from longshore import NoRunError, UsageError, context
 from longshore.core.ids import RunId
 from longshore.engine import enter_task
-from longshore.engine.workflow import Completed, Nondeterministic, Raised
+from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.context import RunContext
 from tests.engine.book import Book, Function
 from tests.engine.steps import f, g, value

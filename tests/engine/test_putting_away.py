@@ -16,7 +16,7 @@ import pytest
 from longshore import context, define
 from longshore.core.errors import ForbiddenInWorkflow
 from longshore.core.ids import Address
-from longshore.engine.workflow import Completed
+from longshore.engine.steps import Completed
 from tests.engine.book import Book, Function
 
 ENDLESS = 1000

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from longshore.core.ids import Address
 from longshore.core.message import Wait
-from longshore.engine.workflow import Completed, NewCall, NewTimer, Nondeterministic, Step
+from longshore.engine.steps import Completed, NewCall, NewTimer, Nondeterministic, Step
 from tests.engine.book import Book
 from tests.engine.scenes import workflow
 

@@ -11,7 +11,8 @@ import pytest
 from longshore import context
 from longshore.core.errors import DecodeError, TokenExpired, TokenFailed, UsageError
 from longshore.core.message import Wait
-from longshore.engine.workflow import NewTimer, Nondeterministic, Step, WorkflowExecution
+from longshore.engine.steps import NewTimer, Nondeterministic, Step
+from longshore.engine.workflow import WorkflowExecution
 from tests.engine.book import START, Book
 from tests.engine.steps import error as error_of
 from tests.engine.steps import f

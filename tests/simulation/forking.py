@@ -27,7 +27,7 @@ from longshore.core.message import (
     Trigger,
 )
 from longshore.core.run import FINAL, Run, Status
-from longshore.engine.workflow import Completed, Nondeterministic
+from longshore.engine.steps import Completed, Nondeterministic
 from longshore.payloads.cargo import Cargo
 from longshore.serialization.arguments import decode_arguments, encode_arguments
 from longshore.serialization.failures import encode_failure
@@ -230,7 +230,7 @@ class Theatre:
     def _start(self, start: Start) -> None:
         self.world.begin(self.worker, start)
         start.input = self.world.book.inputs[start.run_id]
-        flow = self.flows[start.run_id] = Flow(Attempt(start, orderless), ())
+        flow = self.flows[start.run_id] = Flow(Attempt(start, orderless), (), BENCH.freeze)
         args, kwargs = BENCH.arguments(start, orderless)
         flow.prepare(lambda: orderless.function(*args, **kwargs))
         if flow.replays:
@@ -245,9 +245,8 @@ class Theatre:
         assert not isinstance(flow.outcome, Nondeterministic), flow.outcome.failure
         assert not flow.dead, flow.stacks()
         if flow.due and (flow.outcome is None or flow.calls):
-            inputs = [BENCH.small_arguments(new.call.arguments) for new in flow.calls]
             seq = None if flow.outcome is not None else upto
-            asked = Asked(attempt, seq, flow.calls, inputs, flow.timers, flow.closed, flow.waits)
+            asked = Asked(attempt, seq, flow.calls, flow.timers, flow.closed, flow.waits)
             flow.calls, flow.timers, flow.closed, flow.waits = [], [], [], []
             flow.reported = upto
             for part in commands(BENCH, asked):

@@ -26,7 +26,7 @@ from longshore.core.message import (
     Suspended,
 )
 from longshore.engine.generations import Continued
-from longshore.engine.workflow import Completed, Nondeterministic, Raised
+from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.payloads.cargo import Cargo
 from longshore.serialization.failures import encode_failure
 from longshore.serialization.values import encode
@@ -137,7 +137,7 @@ class CodeWorker(SimWorker):
         if BY_NAME[start.routine].kind != "workflow":
             return
         execution.script = Script([])
-        execution.flow = flow = Flow(attempt_of(start), ("tests.simulation.stories",))
+        execution.flow = flow = Flow(attempt_of(start), ("tests.simulation.stories",), BENCH.freeze)
         flow.moved_at = self.clock
         prepare(flow, self.build)
         if flow.replays:
@@ -197,9 +197,8 @@ class CodeWorker(SimWorker):
     def _command(self, flow: Flow, now: datetime, *, ending: bool = False) -> None:
         replayed = [new.address for new in flow.calls if new.asked_seq <= flow.attempt.start.processed_seq]
         assert not replayed, f"asked for again in a replay: {replayed}"
-        inputs = [BENCH.small_arguments(new.call.arguments) for new in flow.calls]
         upto = None if ending else flow.applied
-        asked = Asked(flow.attempt, upto, flow.calls, inputs, flow.timers, flow.closed, flow.waits, flow.taken)
+        asked = Asked(flow.attempt, upto, flow.calls, flow.timers, flow.closed, flow.waits, flow.taken)
         flow.calls, flow.timers, flow.closed, flow.waits, flow.taken = [], [], [], [], (0, 0)
         for part in commands(BENCH, asked):
             part.at = now
@@ -235,12 +234,10 @@ class CodeWorker(SimWorker):
 def end_of(flow: Flow) -> Finished:
     """How the code ended, as a worker reports it."""
     match flow.outcome:
-        case Completed(value=value):
-            return BENCH.completed(flow.attempt, encode(value).inline(), None)
-        case Continued(arguments=arguments, unread=unread):
-            value = BENCH.small_arguments(arguments)
-            assert value is not None
-            return BENCH.continued(flow.attempt, value, unread)
+        case Completed(frozen=bytes(frozen)):
+            return BENCH.completed(flow.attempt, frozen, None)
+        case Continued(frozen=bytes(frozen), unread=unread):
+            return BENCH.continued(flow.attempt, frozen, unread)
         case Raised(exception=error):
             return BENCH.failed(flow.attempt, error)
     raise AssertionError(flow.outcome)

@@ -24,7 +24,7 @@ from longshore.core.run import FINAL, Run, Status
 from longshore.serialization.values import decode, encode
 from longshore.worker.flow import Flow
 from tests.simulation.fleet import CLIENT, Fleet, Link, check_histories
-from tests.simulation.hosts import CodeWorker, attempt_of, end_of, prepare
+from tests.simulation.hosts import BENCH, CodeWorker, attempt_of, end_of, prepare
 from tests.simulation.stories import SIGNALS, Story
 from tests.simulation.world import World
 
@@ -248,7 +248,7 @@ def _check_fixed_point(storm: Storm, run: Run) -> None:
         run.id, run.epoch, run.attempt, run.routine, run.version, book.inputs[run.id], started_at=run.attempt_at,
         last_seq=flow.last_seq, processed_seq=flow.processed_seq, generation=flow.generation,
     )  # fmt: skip
-    again = Flow(attempt_of(start), ("tests.simulation.stories",))
+    again = Flow(attempt_of(start), ("tests.simulation.stories",), BENCH.freeze)
     prepare(again, build=1)
     again.turn_page(
         JournalPage(run.id, run.epoch, -1, flow.last_seq, book.call_rows(run.id), book.delivery_log(run.id))

@@ -18,7 +18,7 @@ from longshore.core.errors import (
 )
 from longshore.core.ids import Address, RunId
 from longshore.core.message import Deliver, Delivery, Failure, Start
-from longshore.engine.workflow import NewCall, Raised
+from longshore.engine.steps import NewCall, Raised
 from longshore.payloads import Cargo, open_store
 from longshore.routines.routine import Call
 from longshore.worker.asking import Asked, commands
@@ -46,10 +46,10 @@ def attempt_of() -> Attempt:
 
 def said(tmp_path: Path, call: Call[int]) -> str | None:
     """What travels as the call's `on_parent_end`."""
-    bench, asked = Bench(Cargo(open_store(f"file:{tmp_path}"), 1000), "p"), NewCall(Address("0:0"), call, "d", "f:1", 0)
-    inputs = [bench.small_arguments(call.arguments)]
+    bench = Bench(Cargo(open_store(f"file:{tmp_path}"), 1000), "p")
+    asked = NewCall(Address("0:0"), call, "d", "f:1", 0, bench.freeze([list(call.arguments.args), {}]))
     call.take()
-    (one,) = commands(bench, Asked(attempt_of(), 0, [asked], inputs, [], []))
+    (one,) = commands(bench, Asked(attempt_of(), 0, [asked], [], []))
     options = one.calls[0].options
     return None if options is None else options.on_parent_end
 
