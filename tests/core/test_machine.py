@@ -43,21 +43,13 @@ from longshore.core.message import (
 )
 from longshore.core.policy import attempts_allowed
 from longshore.core.run import FINAL, WITH_WORKER, Run, Status
+from tests.simulation.cleanups import check_cleanups
 from tests.simulation.world import CLIENT, World, task, workflow
 
 OFFERS = [task(cache=True, max_attempts=2), task("other", max_attempts=2, on_crash="fail"), workflow(max_attempts=2)]
 NAMES = ["w1", "w2", "w3"]
-HOWS = [
-    "completed",
-    "failed",
-    "aborted",
-    "timed_out",
-    "canceled",
-    "system_failure",
-    "nondeterminism",
-    "crashed",
-    "continued",
-]
+HOWS = ["completed", "failed", "aborted", "timed_out", "canceled"]
+HOWS += ["system_failure", "nondeterminism", "crashed", "continued"]
 SLOTS = 2
 BOOM = Failure("builtins.ValueError", "boom")
 STREAM_MS = 50.0
@@ -341,6 +333,7 @@ class Throwing(RuleBasedStateMachine):
             assert bool(flow.open_calls) <= open_, "it waits for a child whose end it will never hear of"
             return open_ or bool(flow.timers) or True  # code may wait for nothing; that is its own fault
         live = self.state.runs[run.id]
+        assert run.status is not Status.CANCELING or (run.id, "grace") in alarms
         if run.status in (Status.DELAYED, Status.RETRYING):
             return (run.id, "due") in alarms
         if run.status is Status.PENDING_VERSION:
@@ -351,6 +344,11 @@ class Throwing(RuleBasedStateMachine):
             return any(ticket == live.ticket for _, ticket, _ in self.state.lanes[lane_of(live)].heap)
         leader = self.state.same_key.get(run.cache_key)
         return run.cache_key in self.state.filling or (leader is not None and leader != run.id)
+
+    @invariant()
+    def a_cleanup_ends_with_its_code_and_no_sooner(self) -> None:
+        said = [message for body in self.bodies for message in body.messages if isinstance(message, Finished)]
+        check_cleanups(self.world.book, {(report.run_id, report.epoch) for report in said})
 
     @invariant()
     def memory_is_what_a_restart_would_load(self) -> None:

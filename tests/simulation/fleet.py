@@ -35,6 +35,7 @@ from longshore.core.message import (
 from longshore.core.policy import CRASHES_TO_BLOCK, LOSSES_TO_BLOCK
 from longshore.core.run import FINAL
 from tests.simulation.book import Book
+from tests.simulation.cleanups import check_cleanups
 from tests.simulation.models import SimWorker, generations
 from tests.simulation.world import World
 
@@ -82,7 +83,7 @@ class Fleet:
         self.commands: deque[Command] = deque()
         self.outcomes: dict[RunId, str] = {}
         self.triggered: list[RunId] = []
-        self.effects: list[RunId] = []
+        self.finished: set[tuple[RunId, int]] = set()  # by workers that are gone
         self.bound = 0
         self.crashes = self.kills = 0
         self.settle_before_commit = False
@@ -175,7 +176,7 @@ class Fleet:
 
     def _kill(self, link: Link) -> None:
         self.kills += 1
-        self.effects += link.worker.effects
+        self.finished |= link.worker.finished
         link.worker.die()
         del self.links[link.worker.session]
         if self.random.random() < 0.5:
@@ -343,8 +344,7 @@ class Fleet:
 
 def check_histories(fleet: Fleet) -> None:
     """What must hold at the end, whatever happened: linear histories, one end, epochs and attempts that only rise."""
-    book = fleet.world.book
-    logs: dict[RunId, list[list[NewDelivery]]] = {}
+    book, logs = fleet.world.book, dict[RunId, list[list[NewDelivery]]]()
     for (run_id, _), log in book.deliveries.items():
         logs.setdefault(run_id, []).append(log)
     for run_id, rows in book.history.items():
@@ -353,10 +353,10 @@ def check_histories(fleet: Fleet) -> None:
         assert len(ends) == 1 and valid[-1] is ends[0], f"{run_id}: {[row.to_status for row in valid]}"
         assert all(a.to_status == b.from_status for a, b in pairwise(valid)), run_id
         assert all(a.epoch <= b.epoch for a, b in pairwise(rows)), run_id
-        assert all(a.attempt <= b.attempt or _continues(b) for a, b in pairwise(rows)), run_id
-        assert book.runs[run_id].attempt <= 3
+        assert all(a.attempt <= b.attempt or _continues(b) for a, b in pairwise(rows)) and rows[-1].attempt <= 3, run_id
         check_rest(rows, [one.at for log in logs.get(run_id, ()) for one in log])
         _check_generations(book, run_id, valid)
+    check_cleanups(book, fleet.finished.union(*(link.worker.finished for link in fleet.links.values())))
     assert fleet.world.ledger.counts.get("parent_unknown", 0) == 0
     for run in book.runs.values():
         if run.status == "COMPLETED" and run.routine == "act":

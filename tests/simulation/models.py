@@ -123,6 +123,7 @@ class SimWorker:
         self.bodies: dict[bytes, list[Report]] = {}
         self.reports: list[Report] = []
         self.effects: list[RunId] = []  # bodies that ran to their end here
+        self.finished: set[tuple[RunId, int]] = set()  # whose end it has reported, under which epoch
         self.frozen_until = -1.0
         self.draining = False
 
@@ -259,6 +260,8 @@ class SimWorker:
     def _end(self, execution: Execution, report: Any) -> None:
         self.ended[execution.start.run_id] = -1
         self.reports.append(report)
+        if isinstance(report, Finished):
+            self.finished.add((report.run_id, report.epoch))
 
     # --------------------------------------------------------------------------------------------- a workflow's code
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from longshore.core.errors import LongshoreError
-from longshore.core.ledger import commanding, delivering, failing, ledger, recording, reporting, sessions
+from longshore.core.ledger import commanding, delivering, ending, failing, ledger, recording, reporting, sessions
 from longshore.core.outbox import Outbox
 from longshore.core.run import Status
 from tests.simulation import test_fleet
@@ -80,6 +80,13 @@ def let_them_rest_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(delivering, "wake_rested", lambda *_: None)
 
 
+def end_a_cleanup_with_its_worker(patch: pytest.MonkeyPatch) -> None:
+    def lost(state: Any, round_: Any, run: Any, session: Any, reason: str, charge: bool) -> None:
+        ending.conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
+
+    patch.setattr(failing, "_lost_in_cleanup", lost)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     drop_the_fence,
     skip_the_dedupe,
@@ -89,6 +96,7 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     send_nothing_again_after_hello,
     wake_for_each_child,
     let_them_rest_for_ever,
+    end_a_cleanup_with_its_worker,
 ]
 
 

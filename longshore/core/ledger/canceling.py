@@ -9,6 +9,7 @@ from longshore.core.ledger.placing import AHEAD
 from longshore.core.ledger.recording import announce, answer_order, direct, ended, move, refuse
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Cancel, CancelRun
+from longshore.core.policy import CRASHES_TO_BLOCK
 from longshore.core.run import Run, Status, is_started_workflow
 
 
@@ -42,6 +43,7 @@ def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") 
         conclude(state, round_, run, Status.CANCELED, reason, actor=actor)
         return
     run.cancel_at = round_.now
+    run.crashes = min(run.crashes, CRASHES_TO_BLOCK - 1)  # one that needed a person for them gets one cleanup, alone
     if run.status is Status.SUSPENDED:
         delivering.recall(state, round_, run)
     move(round_, run, Status.CANCELING, reason, actor=actor)

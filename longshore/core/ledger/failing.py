@@ -12,7 +12,7 @@ from longshore.core.ledger.recording import announce, let_go, move, touch
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Failure, Finished
 from longshore.core.policy import CRASHES_TO_BLOCK, CRASHES_TO_ISOLATE, LOSSES_TO_BLOCK, attempts_allowed, retry_delay
-from longshore.core.run import Flow, Run, Status
+from longshore.core.run import Flow, Run, Status, is_started_workflow
 
 
 def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
@@ -86,10 +86,11 @@ def await_version(state: State, round_: Round, run: Run) -> None:
 
 def crash(state: State, round_: Round, run: Run, session: Session, reason: str, *, charge: bool = True) -> None:
     """The worker of a run is lost (or its own child process died): the rules of SPEC B for each status it can be in."""
-    status = run.status
+    status, flow = run.status, run.flow
+    waits = flow is not None and flow.processed_seq >= flow.last_seq and run.id not in session.starting
     _detach(state, round_, run)
     if status is Status.CANCELING:
-        conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
+        _lost_in_cleanup(state, round_, run, session, reason, charge and not waits)
     elif status is Status.HANGING:
         (run.flow or Flow()).rest_until = None  # only workflows hang; nobody put it away, so the next fact wakes it
         put_away(state, round_, run, reason)
@@ -121,12 +122,9 @@ def _lost_before_start(state: State, round_: Round, run: Run, reason: str) -> No
 
 
 def _lost_while_executing(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
-    offer = state.offer_of(run)
     if charge:
-        run.crashes += 1
-        if session.closed:  # a child process that died is no question of silence: that charge stays
-            session.charged[run.id] = run.epoch
-    if charge and offer is not None and offer.on_crash == "fail":
+        _charge(run, session)
+    if charge and _wants_no_second_try(state, run):
         conclude(state, round_, run, Status.CRASHED, reason)
         return
     if run.crashes >= CRASHES_TO_BLOCK:
@@ -135,6 +133,39 @@ def _lost_while_executing(state: State, round_: Round, run: Run, session: Sessio
     run.alone = run.crashes >= CRASHES_TO_ISOLATE
     requeue(state, round_, run, reason, ahead=True, worker=run.worker_id)
     caching.abdicate(state, run)
+
+
+def _lost_in_cleanup(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
+    """A workflow whose code had begun is placed once more, until its grace is over; nothing else has a cleanup that
+    could go on elsewhere. What it answered stands, so no call of its cleanup is made twice."""
+    if not is_started_workflow(run):
+        conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
+        return
+    ordered = run.reason  # why it is canceled: its code is told that again
+    if charge:
+        _charge(run, session)
+    if charge and _wants_no_second_try(state, run):
+        conclude(state, round_, run, Status.CANCELED, f"{ordered}; {reason} during its cleanup")
+        return
+    if run.crashes >= CRASHES_TO_BLOCK:
+        text = f"{ordered}; {run.crashes} workers lost in a row, its cleanup is given up; last: {reason}"
+        conclude(state, round_, run, Status.CANCELED, text)
+        return
+    run.alone = run.crashes >= CRASHES_TO_ISOLATE
+    move(round_, run, Status.CANCELING, f"{reason}; placed once more for its cleanup", worker=run.worker_id)
+    run.reason = ordered
+    state.enqueue(run, AHEAD)
+
+
+def _charge(run: Run, session: Session) -> None:
+    run.crashes += 1
+    if session.closed:  # a child process that died is no question of silence: that charge stays
+        session.charged[run.id] = run.epoch
+
+
+def _wants_no_second_try(state: State, run: Run) -> bool:
+    offer = state.offer_of(run)
+    return offer is not None and offer.on_crash == "fail"
 
 
 def give_back_charge(state: State, round_: Round, session: Session) -> None:

@@ -47,7 +47,10 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
     if run.flow is None:
         session.only_free = False  # a slot has come free
     if run.status is Status.CANCELING:
-        conclude(state, round_, run, Status.CANCELED, run.reason or "canceled", error=report.error)
+        reason = run.reason or "canceled"
+        if report.how == "nondeterminism":
+            reason = f"{reason}; in its cleanup {_difference(report)}"
+        conclude(state, round_, run, Status.CANCELED, reason, error=report.error)
         return
     if run.status is Status.DISPATCHED:
         mark_started(round_, session, run, report.started_at or report.at)
@@ -82,8 +85,11 @@ def _system_failure(state: State, round_: Round, session: Session, run: Run, rep
 
 
 def _nondeterminism(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
-    reason = report.error.message if report.error else "nondeterminism"
-    failing.block(state, round_, run, f"nondeterminism: {reason}")
+    failing.block(state, round_, run, _difference(report))
+
+
+def _difference(report: Finished) -> str:
+    return f"nondeterminism: {report.error.message if report.error else 'its code does not match its journal'}"
 
 
 def _crashed(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
