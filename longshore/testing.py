@@ -276,7 +276,9 @@ class _Rehearsal:
         except Exception as error:  # noqa: BLE001 - the routine's own failure is what its caller is told
             failure = encode_failure(error)
             modules = modules_of(self._routine.function)
-            return self._fact("outcome", asked.address, lambda: decode_failure(failure, modules=modules), Status.FAILED)
+            return self._fact(
+                "outcome", asked.address, lambda: decode_failure(failure, modules=modules, strict=True), Status.FAILED
+            )
         return self._fact("outcome", asked.address, lambda: decode(value), Status.COMPLETED)
 
     def _execute(self, call: Call[Any], arguments: Arguments) -> Any:

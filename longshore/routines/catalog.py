@@ -15,6 +15,7 @@ from typing import Any
 from longshore.core import versions
 from longshore.core.errors import DefinitionError, nearest
 from longshore.core.message import Offer
+from longshore.routines.reach import allow_own
 from longshore.routines.routine import Routine
 
 AnyRoutine = Routine[..., Any]
@@ -60,7 +61,8 @@ class Catalog:
 
 
 def collect(modules: Iterable[str | ModuleType]) -> Catalog:
-    """The routines of these modules, given as objects or as names that `python -m` in this folder would find.
+    """The routines of these modules, given as objects or as names that `python -m` in this folder would find. Values
+    may name classes of the modules that their code imports from here on.
 
     Raises DefinitionError when a module cannot be imported or a name and version is declared twice.
     """
@@ -68,7 +70,9 @@ def collect(modules: Iterable[str | ModuleType]) -> Catalog:
         modules = (modules,)
     imported = [module if isinstance(module, ModuleType) else _imported(module) for module in modules]
     found = (value for module in imported for value in list(vars(module).values()) if isinstance(value, Routine))
-    return Catalog(found, modules=[module.__name__ for module in imported])
+    catalog = Catalog(found, modules=[module.__name__ for module in imported])
+    allow_own(catalog)
+    return catalog
 
 
 def _module_of_file(name: str) -> str:

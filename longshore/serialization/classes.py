@@ -48,14 +48,24 @@ def find(name: str, allowed: Collection[str] = ()) -> type:
     return found
 
 
-def find_imported(dotted: str, modules: Collection[str]) -> type | None:
-    """The class `module.QualName` in one of these modules, where it is already imported; else None."""
-    for name in modules:
-        if dotted.startswith(name + "."):
-            found = _walk(_module(name, ()), dotted[len(name) + 1 :])
-            if isinstance(found, type):
-                return found
-    return None
+def find_known(dotted: str, modules: Collection[str], *, strict: bool = False) -> type | None:
+    """The class `module.QualName` in the nearest of these modules, which is imported if it was not; else None.
+
+    With `strict`, a module inside of another counts only where none of its neighbours is named: which of a package's
+    modules are seen in it depends on what else has been imported.
+    """
+    around = [name for name in modules if dotted.startswith(name + ".")]
+    if not around:
+        return None
+    name = max(around, key=len)
+    closed = strict and any(other.startswith(name + ".") for other in modules)
+    through = (type,) if closed else (ModuleType, type)
+    try:
+        module = _module(name, (name,))
+    except DecodeError:
+        return None
+    found = _walk(module, dotted[len(name) + 1 :], through)
+    return found if isinstance(found, type) else None
 
 
 def dotted(cls: type) -> str:
@@ -86,8 +96,9 @@ def _public_module(name: str) -> str:
     return Path(file).stem if file else name
 
 
-def _walk(module: ModuleType | None, qualname: str) -> object:
+def _walk(module: ModuleType | None, qualname: str, through: tuple[type, ...] = (ModuleType, type)) -> object:
+    """What lies in the module under this name; `through` are the kinds of things that are looked into on the way."""
     found: object = module
     for part in qualname.split("."):
-        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+        found = vars(found).get(part) if found is module is not None or isinstance(found, through) else None
     return found

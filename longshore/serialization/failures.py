@@ -110,24 +110,24 @@ def trimmed(text: str, limit: int) -> str:
 # ------------------------------------------------------------------------------------------------------ decoding
 
 
-def decode_failure(failure: Failure, *, modules: Collection[str] = ()) -> BaseException:
+def decode_failure(failure: Failure, *, modules: Collection[str] = (), strict: bool = False) -> BaseException:
     """The exception again, with the remote traceback as a note and its causes.
 
-    Builtin exceptions, Longshore's own and those in the given modules (where already imported) come back as their
-    class; all others, and those that are not an Exception, as RemoteError.
+    Builtin exceptions, Longshore's own and those in the given modules come back as their class; all others, and those
+    that are not an Exception, as RemoteError. `strict`: see `classes.find_known`.
     """
-    error = _rebuilt(failure, modules) or RemoteError(failure.type, failure.message, failure.traceback)
+    error = _rebuilt(failure, modules, strict) or RemoteError(failure.type, failure.message, failure.traceback)
     if failure.traceback:
         error.add_note(f"Remote traceback:\n{failure.traceback}")
     if failure.cause is not None:
-        error.__cause__ = decode_failure(failure.cause, modules=modules)
+        error.__cause__ = decode_failure(failure.cause, modules=modules, strict=strict)
     return error
 
 
-def _rebuilt(failure: Failure, modules: Collection[str]) -> BaseException | None:
+def _rebuilt(failure: Failure, modules: Collection[str], strict: bool) -> BaseException | None:
     if failure.parts:
-        return _group(failure, modules)
-    cls = classes.find_imported(failure.type, (builtins.__name__, _LONGSHORE, *modules))
+        return _group(failure, modules, strict)
+    cls = classes.find_known(failure.type, (builtins.__name__, _LONGSHORE, *modules), strict=strict)
     if cls is None or not issubclass(cls, Exception) or classes.dotted(cls) != failure.type:
         return None
     args, state = _state(failure)
@@ -139,10 +139,10 @@ def _rebuilt(failure: Failure, modules: Collection[str]) -> BaseException | None
     return error
 
 
-def _group(failure: Failure, modules: Collection[str]) -> BaseException:
+def _group(failure: Failure, modules: Collection[str], strict: bool) -> BaseException:
     """The group with its exceptions, so that `except*` finds them; of its own class if that is known here."""
-    inside = [decode_failure(part, modules=modules) for part in failure.parts]
-    found = classes.find_imported(failure.type, (builtins.__name__, *modules))
+    inside = [decode_failure(part, modules=modules, strict=strict) for part in failure.parts]
+    found = classes.find_known(failure.type, (builtins.__name__, *modules), strict=strict)
     cls = found if found is not None and issubclass(found, ExceptionGroup) else ExceptionGroup
     args, state = _state(failure)
     message = args[0] if args and isinstance(args[0], str) else failure.message

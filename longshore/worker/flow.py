@@ -173,7 +173,9 @@ class Flow:
             return None
         if delivery.status == Status.COMPLETED:
             return _decoded(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
-        error = decode_failure(delivery.error, modules=self._modules) if delivery.error is not None else None
+        error = (
+            decode_failure(delivery.error, modules=self._modules, strict=True) if delivery.error is not None else None
+        )
         if delivery.status == Status.FAILED and error is not None:
             return error
         ended = _ENDS.get(delivery.status, RunFailed)
