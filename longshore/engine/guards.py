@@ -1,11 +1,11 @@
-"""What a workflow may not touch while it runs: sockets, files for writing, subprocesses, threads.
+"""What a workflow may not touch while it runs: sockets, files, subprocesses, threads.
 
 Nor may it block in time.sleep, which holds up every other workflow of its worker; a name imported before the first
 workflow (`from time import sleep`) is seen from Python 3.13 on only.
 
 One audit hook for the process, installed with the first workflow; it refuses only in the thread that is running a
-workflow at that moment, so that tasks in other threads notice nothing. Reading files, importing and logging stay
-allowed.
+workflow at that moment, so that tasks in other threads notice nothing. Importing and logging stay allowed, and what
+the standard library reads for itself: sources for a traceback, time zones, encodings.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _ACTS: Final = {
         "open os.remove os.rename os.mkdir os.rmdir os.link os.symlink os.truncate os.chmod os.chown os.utime "
         "shutil.rmtree shutil.copyfile shutil.move tempfile.mkstemp tempfile.mkdtemp sqlite3.connect"
     ),
+    "read files": "os.listdir os.scandir",
     "start a process": (
         "subprocess.Popen os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn os.startfile pty.spawn"
     ),
@@ -51,6 +52,9 @@ _FORBIDDEN: Final = {event: act for act, events in _ACTS.items() for event in ev
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 _EXEMPT: Final = frozenset({"logging", "importlib", "linecache", "warnings"})
 """Modules on whose behalf files are opened: a log, the compiled form of a module imported late."""
+
+_READS_FOR_ITSELF: Final = _EXEMPT | {"encodings", "gettext", "inspect", "locale", "tokenize", "traceback", "zoneinfo"}
+_READING: Final = "read files"
 
 _installing: Final = threading.Lock()
 _installed: list[bool] = []
@@ -80,10 +84,9 @@ def refusal(act: str, detail: str = "") -> ForbiddenInWorkflow:
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event not in _FORBIDDEN or HERE.loop is None:
         return
-    if event == "open" and not _opens_for_writing(*args):
-        return
-    if not _on_behalf_of_the_house(sys._getframe(1)):
-        raise refusal(_FORBIDDEN[event], f"{event} {args[0]!r}"[:200] if args else event)
+    act = _READING if event == "open" and not _opens_for_writing(*args) else _FORBIDDEN[event]
+    if not _on_behalf_of(_READS_FOR_ITSELF if act == _READING else _EXEMPT, sys._getframe(1)):
+        raise refusal(act, f"{event} {args[0]!r}"[:200] if args else event)
 
 
 def _watch_threads() -> None:
@@ -113,9 +116,9 @@ def _opens_for_writing(_path: object, mode: object, flags: object) -> bool:
     return isinstance(flags, int) and bool(flags & _WRITING)
 
 
-def _on_behalf_of_the_house(frame: FrameType | None) -> bool:
+def _on_behalf_of(modules: frozenset[str], frame: FrameType | None) -> bool:
     while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _EXEMPT:
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] in modules:
             return True
         frame = frame.f_back
     return False

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
+from longshore.core.differences import THE_CODE, call_of, listed
 from longshore.core.errors import Nondeterminism
 from longshore.core.ids import Address
-from longshore.core.message import CallRow
+from longshore.core.message import CallRow, Differs
+from longshore.serialization.arguments import Arguments
+from longshore.serialization.written import written_call
 
 CALL: Final = "call"
 TIMER: Final = "timer"
@@ -25,6 +28,14 @@ _ADVICE: Final = (
     "(clock, chance, the order of a set). Nothing new was executed. Put the old code back under this version, or run "
     "it anew."
 )
+
+
+class Difference(Nondeterminism):
+    """The code does not do what the journal says; `differs` says where, if it is at an address."""
+
+    def __init__(self, message: str, differs: Differs | None = None) -> None:
+        super().__init__(message)
+        self.differs = differs
 
 
 def fingerprint(kind: str, name: str, digest: str) -> str:
@@ -67,18 +78,21 @@ class Journal:
             if row.asked_seq > upto:
                 self._begun.add(row.asked_seq)
 
-    def ask(self, address: Address, kind: str, name: str, digest: str, place: str) -> bool:
-        """Whether this operation is new. Raises Nondeterminism when the journal says otherwise."""
+    def ask(
+        self, address: Address, kind: str, name: str, digest: str, place: str, arguments: Arguments | None = None
+    ) -> bool:
+        """Whether this operation is new. Raises Difference when the journal says otherwise; the arguments of a call are
+        for its text."""
         row = self._rows.pop(address, None)
-        if row is None:
-            if self.seq > self.processed_seq:
-                self._asked.add(address)
-                return True
-            raise self._mismatch(address, "nothing was asked for here", _described(kind, name, digest, place))
-        if row.kind != kind or row.digest != digest:
-            raise self._mismatch(address, _recorded(row), _described(kind, name, digest, place))
-        self._asked.add(address)
-        return False
+        if row is None and self.seq > self.processed_seq:
+            self._asked.add(address)
+            return True
+        if row is not None and row.kind == kind and row.digest == digest:
+            self._asked.add(address)
+            return False
+        said = None if arguments is None else written_call(arguments)
+        asked = _described(kind, name, digest if said is None else listed(said), place)
+        raise self._mismatch(address, "nothing was asked for here" if row is None else _recorded(row), asked, said)
 
     def patched(self, address: Address) -> tuple[bool, bool]:
         """Whether this patch applies to the run, and whether that is to be recorded.
@@ -105,7 +119,7 @@ class Journal:
         """Whether the code asked for something at this address."""
         return address in self._asked
 
-    def unasked(self, address: Address, kind: str) -> Nondeterminism:
+    def unasked(self, address: Address, kind: str) -> Difference:
         """The error for a delivery to an address where the code asked for nothing of that kind."""
         row = self._rows.get(address)
         recorded = _recorded(row) if row is not None else f"something answered by a delivery of kind {kind!r}"
@@ -117,19 +131,20 @@ class Journal:
         them."""
         return [row for row in self._rows.values() if row.asked_seq <= self.seq and row.kind != PATCH]
 
-    def ended_early(self) -> Nondeterminism:
+    def ended_early(self) -> Difference:
         """The error for code that ends in a delivery after which it has gone on before."""
-        return Nondeterminism(
+        return Difference(
             f"the code does not match the journal in delivery {self.seq}\n"
             f"  recorded: it went on, at least to delivery {self._recorded_seq}\n"
-            f"  the code: ends here\n{_ADVICE}"
+            f"{THE_CODE}ends here\n{_ADVICE}"
         )
 
-    def _mismatch(self, address: Address, recorded: str, asked: str) -> Nondeterminism:
-        return Nondeterminism(
+    def _mismatch(self, address: Address, recorded: str, asked: str, said: list[str] | None = None) -> Difference:
+        return Difference(
             f"the code does not match the journal at address {address}, in delivery {self.seq}\n"
             f"  recorded: {recorded}\n"
-            f"  the code: {asked}\n{_ADVICE}"
+            f"{THE_CODE}{asked}\n{_ADVICE}",
+            Differs(address, said),
         )
 
 
@@ -139,8 +154,8 @@ def _recorded(row: CallRow) -> str:
 
 def _described(kind: str, name: str, digest: str, place: str) -> str:
     whats = {
-        CALL: f"call of {name!r} with arguments",
-        SIGNAL: f"wait for signal {name!r}, in short",
-        TOKEN: "token with a timeout, in short",
+        CALL: call_of(name, digest),
+        SIGNAL: f"wait for signal {name!r}, in short {digest}",
+        TOKEN: f"token with a timeout, in short {digest}",
     }
-    return f"{whats.get(kind, 'timer of length')} {digest} at {place or 'an unknown place'}"
+    return f"{whats.get(kind, f'timer of length {digest}')} at {place or 'an unknown place'}"

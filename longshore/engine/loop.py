@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+from longshore.core.errors import UsageError
 from longshore.engine import guards, origins
 from longshore.engine.addresses import Scope
 from longshore.engine.closed import ClosedLoop
@@ -23,6 +24,8 @@ from longshore.engine.closed import ClosedLoop
 _SALT_SHIFT: Final = 24
 _APART: Final = 1 << (_SALT_SHIFT - 1)
 """Where the numbers of futures begin, and of tasks that only some Python versions make."""
+LONGEST: Final = 100 * 365.25 * 86_400
+"""Seconds that a timer may take."""
 _THROWS: Final = 20
 """How often a coroutine that is put away may await again before it is dropped where it stands."""
 
@@ -264,6 +267,11 @@ class WorkflowLoop(ClosedLoop):
         delay = when - self.clock
         if self.halted or not math.isfinite(delay):
             return timer
+        if delay > LONGEST:
+            raise UsageError(
+                f"a workflow waits for {delay:g} s, which is over a hundred years: to wait until somebody says so, use "
+                "context.wait_for_signal(...) or a token"
+            )
         timer.microseconds = round(delay * 1_000_000)
         if timer.microseconds <= 0:
             self._ready.append(timer)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from longshore.core.ids import Address
-from longshore.core.message import Wait
+from longshore.core.message import Differs, Wait
 from longshore.engine.generations import Continued, Frozen
 from longshore.routines.routine import Call
 
@@ -33,9 +33,11 @@ class Raised:
 
 @dataclass(slots=True)
 class Nondeterministic:
-    """The code and its journal differ; `failure` shows both sides. Nothing more is executed."""
+    """The code and its journal differ; `failure` shows both sides, as far as they are known here. Nothing more is
+    executed."""
 
     failure: str
+    differs: Differs | None = None
 
 
 Outcome = Completed | Raised | Nondeterministic | Continued

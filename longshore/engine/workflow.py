@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from longshore.core.errors import Nondeterminism, ProtocolError, UsageError
+from longshore.core.errors import ProtocolError, UsageError
 from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine import stacks
 from longshore.engine.force import WorkflowEngine
 from longshore.engine.generations import Bind, Continued, Freeze, unbound, unfrozen
 from longshore.engine.inside import Inside
-from longshore.engine.journal import CALL, PATCH, SIGNAL, TIMER, TOKEN, Journal, fingerprint
+from longshore.engine.journal import CALL, PATCH, SIGNAL, TIMER, TOKEN, Difference, Journal, fingerprint
 from longshore.engine.loop import DurableTimer, PutAway, WorkflowLoop, WorkflowTask
 from longshore.engine.steps import Completed, NewCall, NewTimer, Nondeterministic, Outcome, Raised, Step
 from longshore.engine.waits import ClosingFuture, Opened, Token, WaitFuture, Waits
@@ -221,8 +221,8 @@ class WorkflowExecution:
     def _pass_time(self, seconds: float) -> None:
         self._loop.clock = max(self._loop.clock, seconds)
 
-    def _stop(self, difference: Nondeterminism) -> None:
-        self._outcome = Nondeterministic(str(difference))
+    def _stop(self, difference: Difference) -> None:
+        self._outcome = Nondeterministic(str(difference), difference.differs)
         self._loop.halt()
         self._step.calls, self._step.timers, self._step.closed, self._step.waits = [], [], [], []
 
@@ -240,8 +240,8 @@ class WorkflowExecution:
         address = future.address = self._loop.scope().next_address()
         place = call.place
         try:
-            new = self._journal.ask(address, CALL, routine.name, digest, place)
-        except Nondeterminism as difference:
+            new = self._journal.ask(address, CALL, routine.name, digest, place, call.arguments)
+        except Difference as difference:
             self._stop(difference)
             return future
         self._open[address] = future
@@ -277,7 +277,7 @@ class WorkflowExecution:
         recorded = self._journal.recorded_name(address)
         try:
             new = self._journal.ask(address, kind, name, digest, place)
-        except Nondeterminism as difference:
+        except Difference as difference:
             self._stop(difference)
             return None
         opened.address = address
@@ -296,7 +296,7 @@ class WorkflowExecution:
         address, place = self._loop.scope().next_address(), stacks.caller()
         try:
             new = self._journal.ask(address, TIMER, "", digest, place)
-        except Nondeterminism as difference:
+        except Difference as difference:
             self._stop(difference)
             return
         timer.address = address

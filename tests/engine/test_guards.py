@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
+import linecache
 import logging
 import multiprocessing
 import os
@@ -16,7 +17,9 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import urllib.request
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +88,13 @@ REFUSED: dict[str, dict[str, Act]] = {
         "shutil.rmtree 'surely-not-there'": lambda: shutil.rmtree("surely-not-there"),
         "sqlite3.connect ':memory:'": lambda: sqlite3.connect(":memory:"),
     },
+    "read files": {
+        "open 'surely-not-there'": lambda: Path("surely-not-there").read_text(),
+        "open 'nor-this'": lambda: open("nor-this"),  # noqa: SIM115
+        "open 'nor-that'": lambda: os.open("nor-that", os.O_RDONLY),
+        "os.listdir '.'": lambda: os.listdir("."),
+        "os.scandir": lambda: list(Path().rglob("*")),
+    },
     "start a process": {
         "subprocess.Popen": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
         "os.system b'true'": lambda: os.system("true"),
@@ -128,7 +138,7 @@ def test_the_world_is_refused_with_the_alternative(act: str, detail: str, does: 
     )
 
 
-def test_reading_a_file_importing_and_logging_to_a_file_are_allowed(
+def test_importing_logging_to_a_file_time_zones_and_tracebacks_are_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "imported_late.py").write_text("VALUE = 7\n")
@@ -142,10 +152,14 @@ def test_reading_a_file_importing_and_logging_to_a_file_are_allowed(
         import imported_late  # type: ignore[import-not-found]
 
         logger.error("written")
-        return imported_late.VALUE, (tmp_path / "imported_late.py").read_text()
+        zone = zoneinfo.ZoneInfo.no_cache("Europe/Paris")
+        linecache.clearcache()
+        return imported_late.VALUE, zone.key, traceback.format_stack()[-1].strip().splitlines()[-1]
 
     try:
-        assert outcome(act) == Completed((7, "VALUE = 7\n"))
+        ended = outcome(act)
+        assert isinstance(ended, Completed), ended
+        assert ended.value[:2] == (7, "Europe/Paris") and "format_stack" in ended.value[2]
     finally:
         logger.removeHandler(log)
         log.close()

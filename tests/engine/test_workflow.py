@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from longshore import PayloadCorrupt, ProtocolError, context
+from longshore import PayloadCorrupt, ProtocolError, UsageError, context
 from longshore.core.ids import Address
 from longshore.core.message import Delivery
 from tests.engine.book import START, Book
@@ -248,3 +248,18 @@ def test_after_its_end_a_workflow_takes_deliveries_without_effect() -> None:
     book.begin()
     assert value(book.answer("0:0")) == 1
     assert value(book.answer("0/0:0")) == 1
+
+
+async def within(seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        await f()
+
+
+@pytest.mark.parametrize("waits", [lambda: asyncio.sleep(1e12), lambda: within(1e11)])
+def test_a_timer_of_more_than_a_hundred_years_is_refused_with_the_alternative(waits: Any) -> None:
+    async def flow() -> None:
+        await waits()
+
+    refused = error(Book(flow).begin())
+    assert isinstance(refused, UsageError)
+    assert "over a hundred years" in str(refused) and "wait_for_signal" in str(refused)
