@@ -85,6 +85,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event not in _FORBIDDEN or HERE.loop is None:
         return
     act = _READING if event == "open" and not _opens_for_writing(*args) else _FORBIDDEN[event]
+    if act == _READING and _is_time_zone(args[0]):
+        return
     if not _on_behalf_of(_READS_FOR_ITSELF if act == _READING else _EXEMPT, sys._getframe(1)):
         raise refusal(act, f"{event} {args[0]!r}"[:200] if args else event)
 
@@ -114,6 +116,12 @@ def _opens_for_writing(_path: object, mode: object, flags: object) -> bool:
     if isinstance(mode, str):
         return any(letter in mode for letter in "wax+")
     return isinstance(flags, int) and bool(flags & _WRITING)
+
+
+def _is_time_zone(path: object) -> bool:
+    """Whether it is a file of a time zone, which the standard library opens itself."""
+    zoneinfo = sys.modules.get("zoneinfo")
+    return zoneinfo is not None and str(path).startswith(tuple(f"{folder}/" for folder in zoneinfo.TZPATH))
 
 
 def _on_behalf_of(modules: frozenset[str], frame: FrameType | None) -> bool:

@@ -87,7 +87,7 @@ def _spec(name: str) -> ModuleSpec | None:
         package = _spec(above)
         places = None if package is None else package.submodule_search_locations
         return None if places is None else PathFinder.find_spec(name, list(places))
-    except (ImportError, AttributeError, ValueError):
+    except (ImportError, AttributeError, ValueError, KeyError):  # the last: a namespace package that is not imported
         return None
 
 
