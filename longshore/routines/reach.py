@@ -17,10 +17,14 @@ import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from longshore.routines.routine import Routine
 from longshore.serialization import codec
+
+
+_OURS: Final = f"{__name__.partition('.')[0]}."
+"""A library like others, whoever's routines lie in it."""
 
 
 class _Home(NamedTuple):
@@ -70,6 +74,8 @@ def allow_own(routines: Iterable[Routine[..., Any]]) -> None:
 
 
 def _is_own(name: str, spec: ModuleSpec, home: _Home) -> bool:
+    if f"{name}.".startswith(_OURS):
+        return False
     if name.partition(".")[0] == home.package:
         return True
     return spec.origin is not None and os.path.dirname(spec.origin) == home.folder
