@@ -22,7 +22,6 @@ from typing import Any, Final, NamedTuple
 from longshore.routines.routine import Routine
 from longshore.serialization import codec
 
-
 _OURS: Final = f"{__name__.partition('.')[0]}."
 """A library like others, whoever's routines lie in it."""
 
