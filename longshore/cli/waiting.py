@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from longshore.cli.fields import as_fields, why_text
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 ASK_AFTER: Final = 5.0
 """Seconds of waiting after which the reason is shown; then each time it changed."""
+FEW: Final = 6
+_TO_AND_FRO: Final = frozenset({"EXECUTING", "HANGING"})
 LAST_WORD: Final = 2.0
 """Seconds that the list of changes has to come to its end once the result is there."""
 
@@ -29,19 +33,29 @@ def change_line(change: Any) -> str:
 
 
 class Lines:
-    """The changes of one run as lines. How far it is stands in the moving line, or is a line each time it is news."""
+    """The changes of one run as lines. How far it is stands in the moving line, or is a line each time it is news. A
+    workflow that goes to and fro between asking and waiting is a line a second after the first few."""
 
-    def __init__(self, screen: Screen, run_id: str, moving: Any) -> None:
+    def __init__(self, screen: Screen, run_id: str, moving: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
         self._run_id = run_id
         self._moving = moving
+        self._clock = clock
         self._last = ""
+        self._to_and_fro = 0
+        self._told_at = 0.0
 
     def tells(self, change: Any) -> bool:
         """Whether this change is worth a line; it is in the moving line in any case."""
         self._moving(f"{self._run_id}  {change.status}  {change.reason}")
         line, self._last = self._last, change_line(change)
-        return bool(change.seq) or (not self._screen.moving and line != self._last)
+        if not change.seq:
+            return not self._screen.moving and line != self._last
+        self._to_and_fro = self._to_and_fro + 1 if change.status in _TO_AND_FRO else 0
+        if self._to_and_fro > FEW and (change.status != "HANGING" or self._clock() - self._told_at < 1):
+            return False
+        self._told_at = self._clock()
+        return True
 
 
 async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
