@@ -81,6 +81,8 @@ class Needs(msgspec.Struct, gc=False):
     """Workflows whose addresses (with children) are needed to take Commands again without doubling."""
     addresses: dict[RunId, set[Address]] = msgspec.field(default_factory=dict)
     """Only these addresses of those workflows."""
+    arguments: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
+    """What these calls of workflows (which are among the `addresses`) were given, for people."""
     sessions: set[SessionId] = msgspec.field(default_factory=set)
     tokens: set[str] = msgspec.field(default_factory=set)
     """Tokens, with the runs they belong to."""
@@ -206,6 +208,8 @@ class Facts(msgspec.Struct, gc=False):
     cache: dict[str, CacheHit] = msgspec.field(default_factory=dict)
     idempotency: dict[str, RunId] = msgspec.field(default_factory=dict)
     calls: dict[RunId, dict[Address, CallRow]] = msgspec.field(default_factory=dict)
+    arguments: dict[tuple[RunId, Address], list[str]] = msgspec.field(default_factory=dict)
+    """Each argument as it would be written; of what can be shown."""
     sessions: dict[SessionId, WorkerRow] = msgspec.field(default_factory=dict)
     tokens: dict[str, TokenRow] = msgspec.field(default_factory=dict)
     signals: dict[RunId, set[str]] = msgspec.field(default_factory=dict)

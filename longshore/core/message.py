@@ -13,7 +13,20 @@ from typing import Any, Final
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.orders import Ask, Cancel, Command, CompleteToken, Fork, Message, Resume, Signal, Trigger, tag_of
-from longshore.core.parts import Call, CallRow, ClaimCheck, Delivery, Failure, Held, Offer, Options, Timer, Value, Wait
+from longshore.core.parts import (
+    Call,
+    CallRow,
+    ClaimCheck,
+    Delivery,
+    Differs,
+    Failure,
+    Held,
+    Offer,
+    Options,
+    Timer,
+    Value,
+    Wait,
+)
 
 __all__ = [
     "MAX_BODY",
@@ -36,6 +49,7 @@ __all__ = [
     "CompleteToken",
     "Deliver",
     "Delivery",
+    "Differs",
     "Directive",
     "Drain",
     "Failure",
@@ -305,6 +319,7 @@ class Finished(Message, tag=tag_of):
     upto_seq: int | None = None
     traceparent: str = ""
     unread: list[int] = []  # of a workflow that continues: the signals (by seq) that its code has not taken
+    differs: Differs | None = None  # of nondeterminism at an address
 
 
 class Suspended(Message, tag=tag_of):

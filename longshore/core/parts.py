@@ -78,6 +78,14 @@ class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
     child_id: RunId = RunId("")
 
 
+class Differs(msgspec.Struct, omit_defaults=True, gc=False):
+    """Where a workflow's code differs from its journal, and what its own call there is given, each argument as it would
+    be written (None: it makes no call there, or one that cannot be shown)."""
+
+    address: Address
+    arguments: list[str] | None = None
+
+
 class CallRow(msgspec.Struct, omit_defaults=True, gc=False):
     """One recorded call of a workflow. `asked_seq` is the delivery in whose pump it was asked."""
 

@@ -17,7 +17,18 @@ from functools import partial
 from typing import Any, Final
 
 from longshore.core.errors import ForbiddenInWorkflow, Nondeterminism, PayloadUnavailable
-from longshore.core.message import Commands, Deliver, Delivery, Fetch, Finished, JournalPage, Released, Suspended, Value
+from longshore.core.message import (
+    Commands,
+    Deliver,
+    Delivery,
+    Differs,
+    Fetch,
+    Finished,
+    JournalPage,
+    Released,
+    Suspended,
+    Value,
+)
 from longshore.engine.generations import Continued, Frozen
 from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.reach import modules_of
@@ -298,8 +309,8 @@ class WorkflowHost:
                 self._stowed(flow, frozen, f"inputs/{flow.attempt.run_id}", partial(self._continue, flow, unread))
             case Raised(exception=error):
                 self._fail(flow, error)
-            case Nondeterministic(failure=text):
-                self._block(flow, Nondeterminism(text))
+            case Nondeterministic(failure=text, differs=differs):
+                self._block(flow, Nondeterminism(text), differs)
 
     def _stowed(self, flow: Flow, frozen: Frozen, prefix: str, then: Callable[[Value], None]) -> None:
         """Go on with the value as it travels: at once, or when it is stored."""
@@ -321,8 +332,10 @@ class WorkflowHost:
     def _fail(self, flow: Flow, error: BaseException) -> None:
         self._finish(flow, self._bench.failed(flow.attempt, error))
 
-    def _block(self, flow: Flow, difference: Nondeterminism) -> None:
-        self._finish(flow, ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), encode_failure(difference)))
+    def _block(self, flow: Flow, difference: Nondeterminism, differs: Differs | None = None) -> None:
+        report = ended(flow.attempt, Verdict(NONDETERMINISM, retry=False), encode_failure(difference))
+        report.differs = differs
+        self._finish(flow, report)
 
     def _finish(self, flow: Flow, report: Finished) -> None:
         report.upto_seq = flow.applied if flow.applied >= 0 else None

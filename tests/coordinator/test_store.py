@@ -13,8 +13,10 @@ from longshore.coordinator.store import Fenced, StoreConflict
 from longshore.core.changes import Changes, HistoryRow, Needs, NewCall, NewDelivery, ReturnedReply, WorkerRow
 from longshore.core.cursors import Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import Failure, Offer
+from longshore.core.message import Failure, Offer, Value
 from longshore.core.run import Flow, Status
+from longshore.serialization.arguments import encode_arguments
+from longshore.serialization.written import LARGEST
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import CHECK, FULL, NOW, a_run, ending, history_of, inserting, run_id
 
@@ -217,6 +219,27 @@ def test_calls_are_written_once_and_read_by_address_or_all(book: Book) -> None:
         "0:29": ("d29", False),
     }
     assert len(read(book, calls={run.id}).calls[run.id]) == 30
+
+
+def test_what_recorded_calls_were_given_is_read_where_it_can_be_shown(book: Book) -> None:
+    run = a_run(Status.HANGING, flow=Flow())
+    values: list[Value] = [
+        encode_arguments(["tea"], {"n": 2}).inline(),
+        b"in",
+        CHECK,
+        encode_arguments(["x" * LARGEST], {}).inline(),
+    ]
+    children = [a_run(parent_id=run.id) for _ in values]
+    calls = [
+        NewCall(run.id, 0, Address(f"0:{n}"), "call", "c", "d", 0, child.id, None, "")
+        for n, child in enumerate(children)
+    ]
+    calls.append(NewCall(run.id, 0, Address("0:4"), "timer", "", "d", 0, RunId(""), NOW, ""))
+    book.commit(inserting(run), Changes(calls=calls))
+    book.commit(*(inserting(child, value=value) for child, value in zip(children, values, strict=True)))
+    addresses = {Address(f"0:{n}") for n in range(6)}
+    asked = {(run.id, address) for address in addresses}
+    assert read(book, addresses={run.id: addresses}, arguments=asked).arguments == {(run.id, "0:0"): ["'tea'", "n=2"]}
 
 
 def test_a_journal_comes_in_pages_with_the_childrens_outcomes(book: Book) -> None:

@@ -98,7 +98,7 @@ async def test_changed_code_blocks_a_run_once_and_it_goes_on_when_the_old_code_i
     other = house.run("runs", "replay-check", run.id, f"{BUILDS}.changed")
     assert other.returncode == 1, (other.stdout, other.stderr)
     assert "recorded: call of 'leg'" in other.stdout and "first.py:" in other.stdout
-    assert "the code: call of 'leg'" in other.stdout and "changed.py:" in other.stdout
+    assert "the code: call of 'leg' with arguments (7)" in other.stdout and "changed.py:" in other.stdout
     assert await run.status() == "SUSPENDED" and house.rows.ask("SELECT count(*), max(rowid) FROM run") == rows
 
     changed = await work(house, "changed")
@@ -106,7 +106,11 @@ async def test_changed_code_blocks_a_run_once_and_it_goes_on_when_the_old_code_i
     await in_status(run, "BLOCKED")
     for times in (1, 2):
         blocked = [row for row in await run.history() if row["to_status"] == "BLOCKED"]
-        assert len(blocked) == times and "first.py:" in blocked[-1]["reason"] and "changed.py:" in blocked[-1]["reason"]
+        assert len(blocked) == times
+        recorded, code, difference = blocked[-1]["reason"].splitlines()[1:4]
+        assert recorded.startswith("  recorded: call of 'leg' with arguments (1) at ") and "first.py:" in recorded
+        assert code.startswith("  the code: call of 'leg' with arguments (7) at ") and "changed.py:" in code
+        assert difference == "  the difference: argument 1: 1 was recorded, the code says 7"
         if times == 1:
             assert house.json("runs", "resume", run.id, "--reason", "try again")["run_id"] == run.id
             await in_status(run, "BLOCKED")

@@ -7,7 +7,7 @@ from typing import Any
 
 from longshore import define
 from longshore.core.ids import Address
-from longshore.core.message import CallRow
+from longshore.core.message import CallRow, Differs
 from longshore.engine.steps import Completed, Nondeterministic, Step
 from tests.engine.book import Book, Function
 
@@ -58,7 +58,33 @@ def test_other_arguments_at_a_known_address_are_a_difference() -> None:
     async def changed() -> Any:
         return await f(2)
 
-    assert "recorded: call of 'f'" in failure(resumed(once, changed))
+    step = resumed(once, changed)
+    recorded, code = [line for line in failure(step).splitlines() if line.startswith("  ")]
+    assert "recorded: call of 'f'" in recorded and "the code: call of 'f' with arguments (2) at" in code
+    assert isinstance(step.outcome, Nondeterministic)
+    assert step.outcome.differs == Differs(Address("0:0"), ["2"])
+
+
+def test_arguments_that_differ_behind_what_is_shown_are_told_apart_by_their_length_and_digest() -> None:
+    async def long() -> Any:
+        return await f("x" * 5000 + "a")
+
+    async def changed() -> Any:
+        return await f("x" * 5000 + "b")
+
+    step = resumed(long, changed)
+    assert "xxx… (5,003 characters, " in failure(step)
+
+
+def test_arguments_that_cannot_be_shown_stay_a_digest() -> None:
+    async def large() -> Any:
+        return await f("x" * 100_000)
+
+    step = resumed(once, large)
+    code = next(line for line in failure(step).splitlines() if "the code:" in line)
+    assert "with arguments (" not in code
+    assert isinstance(step.outcome, Nondeterministic)
+    assert step.outcome.differs == Differs(Address("0:0"))
 
 
 def test_another_version_is_not_a_difference() -> None:

@@ -25,6 +25,7 @@ from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, Run, Status
+from longshore.serialization.written import written
 from tests.simulation.cuts import Cut, cut
 
 PAGE = 1000
@@ -84,6 +85,11 @@ class Book:
         for run_id, addresses in needs.addresses.items():
             facts.calls[run_id] = {row.address: row for row in self.call_rows(run_id) if row.address in addresses}
             self._read_runs(facts, [row.child_id for row in facts.calls[run_id].values() if row.child_id])
+        for run_id, address in needs.arguments:
+            row = facts.calls[run_id].get(address)
+            given = self.inputs.get(row.child_id) if row is not None else None
+            if isinstance(given, bytes) and (said := written(given)) is not None:
+                facts.arguments[run_id, address] = said
         for run_id, address in needs.forks:
             if run_id in self.runs:
                 facts.forks[run_id, address] = self._fork_point(run_id, address)

@@ -34,6 +34,7 @@ from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
+from longshore.serialization.written import LARGEST, written
 
 GROUP: Final = 1000
 CURSORS: Final = 10
@@ -103,6 +104,7 @@ class Reader:
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
         self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
         self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
+        self._given = f"SELECT input FROM run WHERE id = {mark} AND LENGTH(input) <= {LARGEST}"
         self._prepare_waits(mark)
 
     def _prepare_waits(self, mark: str) -> None:
@@ -246,6 +248,11 @@ class Reader:
             if run_id not in facts.calls:
                 some = self._addresses.rows(connection, list(addresses), (run_id,))
                 facts.calls[run_id] = {row[0]: call_of(row) for row in some}
+        for run_id, address in needs.arguments:
+            row = facts.calls[run_id].get(address)
+            given = row and connection.exec_driver_sql(self._given, (row.child_id,)).scalar()
+            if given and (said := written(bytes(given))) is not None:
+                facts.arguments[run_id, address] = said
 
     def _read_waits(self, connection: Connection, facts: Facts, needs: Needs) -> None:
         facts.tokens = {row[0]: _token(row) for row in self._tokens.rows(connection, list(needs.tokens))}

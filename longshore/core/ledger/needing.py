@@ -136,6 +136,9 @@ def _need_finished(state: State, needs: Needs, message: Finished | Released | Su
     _need_parent(state, needs, run)
     if isinstance(message, Finished) and message.how == "continued":
         needs.told_signals.add(run.id)
+    if isinstance(message, Finished) and message.differs is not None:
+        needs.addresses.setdefault(run.id, set()).add(message.differs.address)
+        needs.arguments.add((run.id, message.differs.address))
     key = run.cache_key or (message.cache_key if isinstance(message, Finished) else "")
     if key:
         needs.cache_keys.add(key)  # handed back or lost, it may have become needless

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from longshore.core.differences import with_recorded
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import caching, continuing, failing
 from longshore.core.ledger.ending import conclude
@@ -49,7 +50,7 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
     if run.status is Status.CANCELING:
         reason = run.reason or "canceled"
         if report.how == "nondeterminism":
-            reason = f"{reason}; in its cleanup {_difference(report)}"
+            reason = f"{reason}; in its cleanup {_difference(round_, run, report)}"
         conclude(state, round_, run, Status.CANCELED, reason, error=report.error)
         return
     if run.status is Status.DISPATCHED:
@@ -85,11 +86,19 @@ def _system_failure(state: State, round_: Round, session: Session, run: Run, rep
 
 
 def _nondeterminism(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
-    failing.block(state, round_, run, _difference(report))
+    failing.block(state, round_, run, _difference(round_, run, report))
 
 
-def _difference(report: Finished) -> str:
-    return f"nondeterminism: {report.error.message if report.error else 'its code does not match its journal'}"
+def _difference(round_: Round, run: Run, report: Finished) -> str:
+    """Both sides: the worker knows what the code does, the store what the recorded call was given."""
+    text = report.error.message if report.error else "its code does not match its journal"
+    if report.differs is not None:
+        address = report.differs.address
+        row = round_.facts.calls.get(run.id, {}).get(address)
+        recorded = round_.facts.arguments.get((run.id, address))
+        if row is not None and recorded is not None:
+            text = with_recorded(text, row.digest, recorded, report.differs.arguments)
+    return f"nondeterminism: {text}"
 
 
 def _crashed(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
