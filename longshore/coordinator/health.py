@@ -60,5 +60,9 @@ async def serve(listener: socket.socket, missing: Missing) -> None:
     server = Quiet(config)
     try:
         await server.serve(sockets=[listener])
-    finally:
+    finally:  # a canceled server leaves all of this open, and uvloop does not end over it where warnings are errors
+        for accepting in getattr(server, "servers", ()):
+            accepting.close()
+        for connection in list(server.server_state.connections):
+            connection.shutdown()
         listener.close()
