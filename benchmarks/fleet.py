@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.support.rabbit import RabbitNode
 
 ROOT = Path(__file__).resolve().parents[1]
+MORTAL = str(ROOT / "tests" / "support" / "mortal.py")
+"""What is started with it dies with us."""
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,7 +55,7 @@ def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "", **given:
         environment |= given
         if otlp:
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = otlp
-        command = [sys.executable, "-m", "longshore.cli"]
+        command = [sys.executable, MORTAL, sys.executable, "-m", "longshore.cli"]
         worker_words = ["worker", "benchmarks.routines", "--processes", "1", "--slots", str(slots)]
         log = (folder / "log").open("wb")
         processes: list[subprocess.Popen[bytes]] = []
@@ -62,11 +64,11 @@ def running_fleet(node: RabbitNode, *, slots: int = 16, otlp: str = "", **given:
                 processes.append(  # noqa: PERF401 - those already started must be known when the next one fails
                     subprocess.Popen([*command, *words], cwd=folder, env=environment, stdout=log, stderr=log)
                 )
-            yield Fleet(broker_url, folder, environment, *processes, broker_pid=beam(node))
+            coordinator, worker = processes
+            yield Fleet(broker_url, folder, environment, coordinator, worker, beam(node))
         finally:
-            for process in reversed(processes):
+            for process in reversed(processes):  # one after another: a worker hands back what waits in it
                 process.send_signal(signal.SIGTERM)
-            for process in reversed(processes):
                 try:
                     process.wait(15)
                 except subprocess.TimeoutExpired:
