@@ -5,9 +5,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from pathlib import Path
 
 from longshore import define
 from tests.end_to_end.away import leave_line
+
+HELD = "held"
+
+
+def hold(folder: Path, after: int) -> None:
+    """No `note` with a higher number is executed before `let_go`."""
+    (folder / HELD).write_text(str(after))
+
+
+def let_go(folder: Path) -> None:
+    """Those held go on."""
+    (folder / HELD).unlink()
+
+
+def is_held(folder: str, number: int) -> bool:
+    try:
+        return number > int((Path(folder) / HELD).read_text())
+    except FileNotFoundError:
+        return False
 
 
 class Wrong(Exception):
@@ -21,6 +41,8 @@ async def same(number: int) -> int:
 
 @define.action(name="many.note", version="1.0.0")
 async def note(folder: str, number: int, text: str = "") -> int:
+    while is_held(folder, number):
+        await asyncio.sleep(0.05)
     leave_line(folder, str(number))
     return number
 

@@ -18,7 +18,7 @@ from longshore.client import Run
 from tests.end_to_end.away import lines
 from tests.end_to_end.conftest import Broker, in_status
 from tests.end_to_end.house import MIB, House, memory
-from tests.end_to_end.many import collects, fails_fast, in_order, notes, texts
+from tests.end_to_end.many import collects, fails_fast, hold, in_order, let_go, notes, texts
 from tests.support.wait import eventually
 
 _log = logging.getLogger("tests.fan_out")
@@ -74,8 +74,12 @@ async def peaks(house: House, client: Client, run: Any, warm: Any) -> dict[int, 
     return {pid: memory(pid, "VmHWM") - before[pid] for pid in pids}
 
 
-async def killed_in_the_middle(house: House, run: Run[Any], folder: Path, count: int) -> None:
-    """kill -9 of the worker that holds the workflow, when a third of its children have been executed."""
+async def killed_in_the_middle(house: House, client: Client, flow: Any, folder: Path) -> Run[Any]:
+    """kill -9 of the worker that holds the workflow, when a third of its children have been executed; two thirds of
+    them are before another worker holds it."""
+    count = flow.arguments.args[1]
+    hold(folder, after=2 * count // 3)
+    run = await client.trigger(flow.using(pool="flows"))
     await eventually(lambda: len(lines(folder)) > count // 3, within=60)
     house.parts[-1].kill_child()
 
@@ -84,6 +88,8 @@ async def killed_in_the_middle(house: House, run: Run[Any], folder: Path, count:
 
     await eventually(starts_again, within=20)
     assert len(lines(folder)) < count
+    let_go(folder)
+    return run
 
 
 @pytest.mark.parametrize("count", [COUNT, pytest.param(100_000, marks=pytest.mark.soak)])
@@ -113,8 +119,7 @@ async def test_a_worker_killed_in_the_middle_of_a_map_costs_no_child_repeats_non
     crew, decides = house.parts[-1], house.coordinator.pid
     before = {pid: memory(pid) for pid in (decides, *crew.children())}
     Path(f"/proc/{decides}/clear_refs").write_text(CLEAR_PEAK)
-    run = await client.trigger(notes(str(tmp_path), count).using(pool="flows"))
-    await killed_in_the_middle(house, run, tmp_path, count)
+    run = await killed_in_the_middle(house, client, notes(str(tmp_path), count), tmp_path)
     assert await run.result(timeout=600) == count
     assert sorted(map(int, lines(tmp_path))) == list(range(count))
     (replaced,) = set(crew.children())
@@ -126,8 +131,7 @@ async def test_a_worker_killed_in_the_middle_of_a_map_costs_no_child_repeats_non
 async def test_a_worker_killed_in_the_middle_of_ten_thousand_at_once_costs_no_child_and_repeats_none(
     house: House, client: Client, tmp_path: Path
 ) -> None:
-    run = await client.trigger(texts(str(tmp_path), COUNT, 2048).using(pool="flows"))
-    await killed_in_the_middle(house, run, tmp_path, COUNT)
+    run = await killed_in_the_middle(house, client, texts(str(tmp_path), COUNT, 2048), tmp_path)
     assert await run.result(timeout=120) == COUNT
     assert sorted(map(int, lines(tmp_path))) == list(range(COUNT))
 
