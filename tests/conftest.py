@@ -4,6 +4,7 @@ import logging
 
 pytest_plugins = [
     "tests.support.marks",
+    "tests.support.order",
     "tests.support.otlp",
     "tests.support.rabbit",
 ]
