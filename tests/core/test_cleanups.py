@@ -153,6 +153,7 @@ def test_the_grace_ends_a_cleanup_that_no_worker_is_there_for_though_the_coordin
     assert world.status(run_id) is S.CANCELING
     world.tick(1)
     assert world.status(run_id) is S.CANCELED
+    assert "no worker was there for its cleanup" in world.row(run_id).reason
 
 
 def test_a_worker_that_was_only_silent_takes_its_charge_back_and_drops_the_cleanup() -> None:

@@ -93,7 +93,12 @@ def _ring_timer(state: State, round_: Round, run: Run) -> None:
 
 def _ring_grace(state: State, round_: Round, run: Run) -> None:
     # set once, when the run became CANCELING; from there it only ends, and then it is not in memory
-    conclude(state, round_, run, Status.CANCELED, f"{run.reason}; its cleanup outlived the grace", abandon=True)
+    why = (
+        "its cleanup outlived the grace"
+        if run.session
+        else "no worker was there for its cleanup when the grace was over"
+    )
+    conclude(state, round_, run, Status.CANCELED, f"{run.reason}; {why}", abandon=True)
 
 
 RINGS: Final = {
