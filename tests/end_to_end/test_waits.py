@@ -204,16 +204,17 @@ async def test_a_foreign_program_signals_and_completes_tokens(house: House, clie
     token = await token_in(tmp_path)
     go = {"type": "signal", "run_id": signaled.id, "name": "go"}
     item = {"type": "signal", "run_id": signaled.id, "name": "item", "value": {"n": [1, None]}}
-    sides = [{"type": "signal", "run_id": signaled.id, "name": name, "value": name} for name in ("left", "right")]
+    left = {"type": "signal", "run_id": signaled.id, "name": "left", "value": "left"}
     twice = {"body": json.dumps(item), "message_id": secrets.token_hex(8), "correlation_id": "item"}
     done = {"body": json.dumps({"type": "complete_token", "token": token, "value": 8}), "correlation_id": "done"}
     bad = {"body": json.dumps({"type": "complete_token", "token": "x"}), "correlation_id": "bad"}
-    publish: list[dict[str, Any]] = [{"body": json.dumps([go, *sides]), "reply": False}, twice, twice, done, bad]
+    publish: list[dict[str, Any]] = [{"body": json.dumps([go, left]), "reply": False}, twice, twice, done, bad]
     answers = {one["correlation_id"]: one["body"] for one in await run_foreign(house, publish, answers=4)}
     assert answers["item"]["data"]["name"] == "item"
     assert answers["done"]["data"]["completed"] is True
     assert answers["bad"]["error"]["rule"] == "unknown_token"
     assert answers["bad"]["error"]["text"].startswith("there is no token 'x': nobody has made it, or ")
+    await signaled.signal("right", "right")  # only now: what comes again to a run that has ended is refused
     assert await signaled.result(timeout=10) == [{"n": [1, None]}, "left", "right"]
     assert await paid.result(timeout=10) == 8
 
