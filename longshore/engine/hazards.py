@@ -48,6 +48,7 @@ NAMES: Final[dict[str, Hazard]] = {
     **dict.fromkeys(("os.system", "os.popen", "os.fork"), _PROCESS),
     **dict.fromkeys(("asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell"), _PROCESS),
     **dict.fromkeys(("asyncio.to_thread", "asyncio.run_coroutine_threadsafe"), _THREAD),
+    "asyncio.run": Hazard("runs a loop of its own, which is refused inside of another", "`await` on the coroutine"),
     **dict.fromkeys(("asyncio.open_connection", "asyncio.start_server", "asyncio.open_unix_connection"), _NETWORK),
 }
 """Naming one of these is enough."""

@@ -6,7 +6,18 @@ from datetime import timedelta
 
 from longshore.core.changes import ReportsBound, SessionReturned
 from longshore.core.ids import Address
-from longshore.core.message import Call, Cancel, CancelRun, ChildDied, Commands, Deliver, Failure, Start, Timer
+from longshore.core.message import (
+    Call,
+    Cancel,
+    CancelRun,
+    ChildDied,
+    Commands,
+    Deliver,
+    Failure,
+    Start,
+    Suspended,
+    Timer,
+)
 from longshore.core.run import Status
 from tests.simulation.world import World, task, workflow
 
@@ -155,6 +166,27 @@ def test_a_timer_is_delivered_to_a_suspended_workflow_after_a_restart() -> None:
     world.settle()
     (start,) = world.starts(second)
     assert start.last_seq == 1
+
+
+def test_a_timer_of_thirty_days_survives_a_restart_every_day_and_comes_to_the_second() -> None:
+    world = World()
+    first = world.join("w1", offers=[workflow()])
+    run_id = world.trigger("wf")
+    world.starts(first)
+    timer = Timer(address=Address("0:0"), digest="d", due_at=world.now + timedelta(days=30))
+    world.report(first, Commands(run_id=run_id, epoch=1, at=world.now, upto_seq=0, timers=[timer]))
+    world.report(first, Suspended(run_id, 1, 0))
+    for _ in range(29):
+        world.restart()
+        world.tick(86_400)
+        assert world.status(run_id) is Status.SUSPENDED
+    world.restart()
+    second = world.join("w2", offers=[workflow()])
+    world.tick(86_399)
+    assert world.status(run_id) is Status.SUSPENDED
+    world.tick(1)
+    world.settle()
+    assert [start.last_seq for start in world.starts(second)] == [1]
 
 
 def test_a_cancel_ends_what_waits_and_tells_what_executes() -> None:

@@ -116,6 +116,7 @@ async def world(path: Path) -> Any:
     subprocess.run(["true"], check=True)  # ! @define.task
     socket.create_connection(("localhost", 1))  # ! @define.task
     await asyncio.to_thread(print)  # ! @define.task
+    asyncio.run(asyncio.sleep(0))  # ! `await` on the coroutine
     await loop.run_in_executor(None, print)  # ! @define.task
     time.sleep(1)  # ! await asyncio.sleep
     input()  # ! an argument of the workflow
