@@ -15,8 +15,11 @@ import pytest
 
 from longshore.demo import find_packages, join_packages, parse_package
 from tests.cli.conftest import ROOT, Terminal, end
+from tests.support.ledger_rows import LedgerRows
 from tests.support.rabbit import RabbitElsewhere, RabbitNode
 from tests.support.wait import eventually_sync
+
+EXECUTING = "SELECT count(*) FROM run WHERE routine = 'stdlib.parse' AND status = 'EXECUTING'"
 
 
 def test_the_packages_are_the_folders_of_the_standard_library_without_tests_and_site_packages() -> None:
@@ -78,7 +81,8 @@ def fleet(
     tmp_path: Path, rabbit: RabbitNode | RabbitElsewhere
 ) -> Iterator[tuple[Terminal, list[subprocess.Popen[str]]]]:
     """A coordinator and two workers on RabbitMQ, started by the README's three commands."""
-    here = Terminal(tmp_path, {"LONGSHORE_BROKER_URL": rabbit.vhost(), "LONGSHORE_HTTP_ADDRESS": "127.0.0.1:0"})
+    places = {"LONGSHORE_BROKER_URL": rabbit.vhost(), "LONGSHORE_HTTP_ADDRESS": "127.0.0.1:0"}
+    here = Terminal(tmp_path, places | {"LONGSHORE_LEASE": "12s"})  # so long nothing happens after the kill
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     with ExitStack() as stack:
         processes = []
@@ -92,9 +96,11 @@ def test_on_rabbitmq_with_two_workers_of_which_one_is_killed(
     fleet: tuple[Terminal, list[subprocess.Popen[str]]],
 ) -> None:
     here, (_, first, _) = fleet
-    eventually_sync(lambda: len(here.run("workers", "list", "--json").stdout.splitlines()) == 2, within=40)
+    ledger = LedgerRows(here.folder / ".longshore" / "ledger.db")
+    eventually_sync(lambda: len(ledger.open_sessions()) == 2, within=40)
+    assert len(here.run("workers", "list", "--json").stdout.splitlines()) == 2
     run_id = here.run("trigger", "stdlib.report", "--arg", "top=3").stdout.strip()
-    eventually_sync(lambda: "EXECUTING" in here.run("runs", "list", "--routine", "stdlib.parse").stdout, within=30)
+    eventually_sync(lambda: ledger.ask(EXECUTING) != [(0,)], within=30)  # a command takes as long as all of them
     children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
     for pid in (first.pid, *map(int, children)):
         os.kill(pid, signal.SIGKILL)
