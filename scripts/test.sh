@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI asks: servers, lint and types, the quick tests on every newer Python (these side by side), then all tests
-# on the main one. The main run comes last, so that the last line of the output is pytest's own summary of it.
+# on the main one. The main run comes last, so that the last line of the output is pytest's own summary of it. Two processes
+# share it by files, each with servers of its own: most of its time is waiting. `-n 0` as an argument puts it into one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,4 +51,4 @@ done
 
 echo "== all tests on Python $main"
 rm -rf "$logs"
-exec .venv/bin/python -m pytest --durations=20 "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 "$@"
