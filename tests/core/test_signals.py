@@ -86,6 +86,20 @@ def test_a_signal_kept_for_what_turns_out_to_be_no_workflow_goes_nowhere() -> No
     assert world.status(run_id) is Status.COMPLETED
 
 
+def test_the_same_signal_again_when_the_run_has_ended_is_no_error_and_another_one_is() -> None:
+    scene = stage(S.EXECUTING, kind="workflow")
+    world = scene.world
+    assert send(world, scene.run_id, again="one").error is None
+    world.finish(scene.worker, scene.start)
+    assert world.status(scene.run_id) is Status.COMPLETED
+    told = send(world, scene.run_id, again="one")
+    assert told.error is None and told.data == {
+        "run_id": scene.run_id, "status": "COMPLETED", "name": "approved",
+    }  # fmt: skip
+    assert len(log(world, scene.run_id)) == 1
+    assert send(world, scene.run_id, again="two").error["rule"] == "already_final"  # type: ignore[index]
+
+
 def test_the_same_signal_again_is_told_once() -> None:
     scene = stage(S.EXECUTING, kind="workflow")
     world = scene.world

@@ -35,6 +35,11 @@ def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
     refusal = _signal_problem(message)
     run = delivering.live(state, round_, message.run_id)
     if refusal is None and run is None:
+        final = ended(round_, message.run_id)
+        if final is not None and not _is_new(round_, message):  # its sender did not hear that it was told in time
+            state.count("signal_again")
+            _answer(round_, message, None, run_id=final.id, status=final.status, name=message.name)
+            return
         refusal = _gone(round_, message.run_id)
     if refusal is None and run is not None and run.flow is None and run.kind not in ("", "workflow"):
         refusal = "not_a_workflow", f"run {run.id} of {run.routine} is a {run.kind}: only workflows wait for signals"
