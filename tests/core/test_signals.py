@@ -90,6 +90,7 @@ def test_the_same_signal_again_when_the_run_has_ended_is_no_error_and_another_on
     scene = stage(S.EXECUTING, kind="workflow")
     world = scene.world
     assert send(world, scene.run_id, again="one").error is None
+    assert scene.start is not None
     world.finish(scene.worker, scene.start)
     assert world.status(scene.run_id) is Status.COMPLETED
     told = send(world, scene.run_id, again="one")
