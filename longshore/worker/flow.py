@@ -51,6 +51,7 @@ class Flow:
         self.replays = start.last_seq > 0 or start.processed_seq >= 0 or start.forked_seq >= 0
         self.reported: int | None = None  # the last seq answered by Commands since this Start
         self.busy = False  # something of it is in the payload threads: nothing is applied or said meanwhile
+        self.misses_store = False  # whether it was said that the payload store does not answer it
         self.moved_at = 0.0  # when something was last applied
         self.calls: list[NewCall] = []  # asked for and not said yet
         self.timers: list[NewTimer] = []
@@ -129,6 +130,7 @@ class Flow:
     def arrived(self, seq: int, value: Any) -> None:
         """A large result, or the exception to raise in its place."""
         self._values[seq] = value
+        self.misses_store = False
 
     # ------------------------------------------------------------------------------------------------- one by one
 

@@ -14,9 +14,8 @@ class Wary:
 
     def __init__(self) -> None:
         self._untold: list[Attempt] = []  # their Started is among the reports not yet numbered
-        self._told: list[
-            tuple[int, Attempt]
-        ] = []  # by the number of the body that ends with, or follows, their Started
+        # by the number of the body that ends with, or follows, their Started
+        self._told: list[tuple[int, Attempt]] = []
 
     def hold(self, attempt: Attempt) -> None:
         """Its Started is among the reports; it waits."""

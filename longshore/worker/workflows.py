@@ -65,6 +65,7 @@ class WorkflowHost:
         self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-workflow-payloads")
         self._closing = False
         self._look_at = 0.0  # when those that wait are to be looked at
+        self._again: list[tuple[float, Flow, Callable[[], object]]] = []  # what a payload store did not answer
         self._thread = threading.Thread(target=self._live, name="longshore-workflows", daemon=True)
         self._thread.start()
 
@@ -186,17 +187,19 @@ class WorkflowHost:
         try:
             value: Any = self._bench.load(delivery.result or b"")
         except PayloadUnavailable as error:
-            log.warning("run %s waits for a result that cannot be fetched: %s", flow.attempt.run_id, error)
             load = partial(self._payloads.submit, self._load, flow, delivery)
-            _later(partial(self._inbox.put, partial(self._unless_gone, flow, load)))
+            self._inbox.put(partial(self._try_again, flow, error, load))
             return
         except Exception as error:  # noqa: BLE001 - unreadable for good: it becomes the outcome of the call
             value = error
         self._inbox.put(partial(self._arrived, flow, delivery.seq, value))
 
-    def _unless_gone(self, flow: Flow, job: Callable[[], object]) -> None:
-        if flow.attempt in self._flows and not self._closing:
-            job()
+    def _try_again(self, flow: Flow, error: PayloadUnavailable, job: Callable[[], object]) -> None:
+        """The payload store did not answer: in a while once more, for as long as the workflow is here."""
+        if not flow.misses_store:
+            flow.misses_store = True
+            log.warning("run %s waits for the payload store: %s", flow.attempt.run_id, error)
+        self._again.append((time.monotonic() + FETCH_AGAIN, flow, job))
 
     def _arrived(self, flow: Flow, seq: int, value: Any) -> None:
         flow.arrived(seq, value)
@@ -218,9 +221,7 @@ class WorkflowHost:
             try:
                 result = work()
             except PayloadUnavailable as error:
-                log.warning("run %s waits for the payload store: %s", flow.attempt.run_id, error)
-                again = partial(self._unless_gone, flow, partial(self._aside, flow, work, then))
-                _later(partial(self._inbox.put, again))
+                self._inbox.put(partial(self._try_again, flow, error, partial(self._aside, flow, work, then)))
             except Exception as error:  # noqa: BLE001 - the failure of a routine's own values ends its attempt
                 self._inbox.put(partial(self._returned, flow, partial(self._fail, flow, error)))
             else:
@@ -229,7 +230,7 @@ class WorkflowHost:
         self._payloads.submit(outside)
 
     def _returned(self, flow: Flow, then: Job) -> None:
-        flow.busy = False
+        flow.busy = flow.misses_store = False
         if flow.attempt not in self._flows:
             return
         try:
@@ -382,16 +383,16 @@ class WorkflowHost:
     def _look_at_waiting(self) -> None:
         now = time.monotonic()
         self._look_at = now + LOOK_EVERY
+        waiting, self._again = self._again, []
+        for at, flow, job in waiting:
+            if flow.attempt in self._flows:
+                if now >= at:
+                    job()
+                else:
+                    self._again.append((at, flow, job))
         for_long = self._config.suspend_after.total_seconds()
         for flow in list(self._flows.values()):
             if flow.fetch_at is not None and now >= flow.fetch_at:
                 self._fetch(flow, flow.applied)
             elif flow.stands_still and now - flow.moved_at >= for_long:
                 self._put_away(flow)
-
-
-def _later(act: Callable[[], object]) -> None:
-    """Do this in a while, in a thread of its own."""
-    timer = threading.Timer(FETCH_AGAIN, act)
-    timer.daemon = True
-    timer.start()

@@ -3,6 +3,7 @@ gone, a payload store that is away. No run that has begun is given up for it."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,22 @@ async def test_a_large_result_waits_for_the_store(sites: SiteMaker, store: Store
         report = await site.coordinator.finished()
         assert isinstance(report.result, ClaimCheck)
         assert site.cargo.load(report.result) == LARGE
+
+
+async def test_many_that_wait_for_the_store_take_no_thread_each_and_say_so_once(
+    sites: SiteMaker, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sites(routines=ROUTINES) as site:
+        store.go()
+        runs = [f"r{number}" for number in range(40)]
+        for run in runs:
+            site.coordinator.direct(site.coordinator.start(returns, 200_000, run=run))
+        await eventually(lambda: caplog.text.count("waits for the payload store") >= len(runs), within=10)
+        assert threading.active_count() < len(runs)
+        store.come_back()
+        for run in runs:
+            assert isinstance((await site.coordinator.finished(run)).result, ClaimCheck)
+        assert caplog.text.count("waits for the payload store") == len(runs)
 
 
 async def test_a_worker_can_leave_with_a_run_that_waits_for_the_store(sites: SiteMaker, store: Store) -> None:
