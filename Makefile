@@ -35,7 +35,7 @@ bench: $(VENV)/.dev ## how fast; ARGS=--quick for a short one
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 soak: $(VENV)/.dev ## what takes longer than CI can bear
-	$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)
+	$(BIN)/python -m pytest -m soak --timeout 0 -o faulthandler_timeout=0 $(ARGS)
 
 wheel: $(VENV)/.dev ## the wheel, in dist/
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .

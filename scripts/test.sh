@@ -51,4 +51,4 @@ done
 
 echo "== all tests on Python $main"
 rm -rf "$logs"
-exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=1 --durations=20 "$@"

@@ -393,4 +393,4 @@ def _durable(run: Run) -> dict[str, Any]:
 Throwing.TestCase.settings = settings(
     max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestWhateverIsThrownAtTheLedger = pytest.mark.timeout(900)(Throwing.TestCase)  # what it finds is made small first
+TestWhateverIsThrownAtTheLedger = pytest.mark.timeout(280)(Throwing.TestCase)  # what it finds is made small first
