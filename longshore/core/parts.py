@@ -55,6 +55,7 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     max_attempts: int | None = None
     idempotency_key: str = ""
     queue: str = ""
+    concurrency_key: str = ""
     pool: str = ""
     priority: float = 0.0
     tags: list[str] = []

@@ -133,6 +133,7 @@ class Flow(msgspec.Struct, gc=False):
     rest_until: datetime | None = None  # put away, it is not woken before then for one of several calls
     unread: int = 0  # signals told to it that its code has not taken, and the bytes of their values
     unread_bytes: int = 0
+    hung: bool = False  # whether the run has ever waited: from then on no limit counts it
     forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew (-1: it is none)
     forked_at: datetime | None = None  # the stamp of that fact: a timer asked up to there counts on from it
     cuts: list[tuple[int, int]] = []  # of a fork of forks: the cuts before this one, each with the microseconds that
@@ -149,6 +150,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     asked_version: str = ""  # "" = the newest offered when first dispatched
     version: str = ""  # of the first start
     queue: str = "default"
+    concurrency_key: str = ""
     pool: str = ""
     priority: float = 0.0
     status: Status

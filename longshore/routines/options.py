@@ -37,6 +37,7 @@ class TriggerOptions(TypedDict, total=False):
     max_attempts: int
     idempotency_key: str
     queue: str
+    concurrency_key: str
     pool: str
     priority: float
     tags: Sequence[str]
@@ -44,7 +45,7 @@ class TriggerOptions(TypedDict, total=False):
     on_parent_end: Children
 
 
-_TEXTS: Final = frozenset({"idempotency_key", "queue", "pool"})
+_TEXTS: Final = frozenset({"idempotency_key", "queue", "concurrency_key", "pool"})
 _DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout"})
 
 

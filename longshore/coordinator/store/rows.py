@@ -22,7 +22,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until forked_seq forked_at cuts seed unread unread_bytes spared tags metadata input_ref"
+    " rest_until forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -31,7 +31,7 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes hung"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -43,7 +43,7 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
-    " forked_seq forked_at cuts seed unread unread_bytes spared"
+    " forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -51,11 +51,11 @@ DEFAULTS: Final = {
     "forked_seq": "-1",
     "result_ref": "''",
     "error": "NULL",
-    **dict.fromkeys(names("correlation_id traceparent span cuts seed tags metadata input_ref"), "''"),
+    **dict.fromkeys(names("correlation_id traceparent span cuts seed concurrency_key tags metadata input_ref"), "''"),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", "", 0, 0)
+_NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", "", 0, 0, 0)
 
 
 def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
@@ -74,6 +74,7 @@ def _flow(flow: Flow | None, at: Micros) -> tuple[int | str, ...]:
         flow.seed,
         flow.unread,
         flow.unread_bytes,
+        1 if flow.hung else 0,
     )
 
 
@@ -121,7 +122,9 @@ def is_plain_new(new: NewRun) -> bool:
     run = new.run
     if run.flow is not None or run.cached or run.traceparent or run.span or run.plain or run.correlation_id:
         return False
-    if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or new.tags or new.metadata:
+    if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or run.concurrency_key:
+        return False
+    if new.tags or new.metadata:
         return False
     return type(new.input) is bytes and _is_young(run)
 
@@ -155,6 +158,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         run.span,
         *_flow(run.flow, at),
         1 if run.spared else 0,
+        run.concurrency_key,
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
@@ -263,13 +267,13 @@ def _check_at(run: Run, at: Micros) -> int:
 
 
 _SHARED: Final = names(
-    "routine kind asked_version version queue pool session worker_id reason parent_id root_id reply_to"
+    "routine kind asked_version version queue concurrency_key pool session worker_id reason parent_id root_id reply_to"
 )
 _TIMES: Final = names("queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at")
 _YES_OR_NO: Final = names("wants_outcome plain cached spared")
 _FLOW: Final = names(
     "generation last_seq processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread"
-    " unread_bytes"
+    " unread_bytes hung"
 )
 
 
@@ -284,6 +288,7 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     for name in _YES_OR_NO:
         fields[name] = bool(fields[name])
     flow = {name: fields.pop(name) for name in _FLOW}
+    flow["hung"] = bool(flow["hung"])
     flow["cuts"] = cuts_of(flow["cuts"])
     flow["rest_until"], flow["forked_at"] = moment(flow["rest_until"]), moment(flow["forked_at"])
     fields["created_at"] = moment_of(fields["created_at"])

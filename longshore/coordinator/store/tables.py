@@ -136,6 +136,8 @@ run: Final = Table(
     Column("rerun_of", Text, nullable=False, server_default=""),
     Column("unread", BigInteger, nullable=False, server_default="0"),
     Column("unread_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("concurrency_key", Text, nullable=False, server_default=""),
+    Column("hung", BigInteger, nullable=False, server_default="0"),
     _text("tags"),
     _text("metadata"),
     Column("input", LargeBinary, nullable=False),
@@ -265,6 +267,21 @@ idempotency: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("idempotency_run", idempotency.c.run_id)
+
+queue: Final = Table(
+    "queue",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _whole("concurrency"),
+    _whole("key_concurrency"),
+    _whole("rate_starts"),
+    _whole("rate_ms"),
+    _whole("max_size"),
+    _time("paused_at"),
+    _text("starts"),
+    sqlite_with_rowid=False,
+)
+"""Queues that have a rule; -1 is no limit. `starts` are the latest starts that count against the rate (JSON)."""
 
 cursor: Final = Table(
     "cursor",

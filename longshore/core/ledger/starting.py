@@ -75,7 +75,7 @@ def check_options(options: Options) -> tuple[str, str] | None:
             return name, f"{name} is {value}; it must be from {low} to {high}"
     if len(options.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_LENGTH for tag in options.tags):
         return "tags", f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_LENGTH} characters"
-    for name in ("idempotency_key", "queue", "pool"):
+    for name in ("idempotency_key", "queue", "concurrency_key", "pool"):
         if len(getattr(options, name)) > MAX_TEXT:
             return name, f"{name} has over {MAX_TEXT} characters"
     if options.metadata and not _fits(options.metadata):
@@ -234,6 +234,7 @@ def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Ru
         max_attempts=options.max_attempts,
         timeout_ms=options.timeout_ms,
     )
+    run.concurrency_key = options.concurrency_key
     if options.queue:
         run.queue = options.queue
     return run

@@ -1,0 +1,29 @@
+"""What the run engine keeps: queues with their limits, and under which of their keys a run is counted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
+    op.create_table(
+        "queue",
+        sa.Column("name", sa.Text(), primary_key=True, nullable=False),
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in QUEUE_LIMITS],
+        sa.Column("paused_at", sa.BigInteger(), nullable=False),
+        sa.Column("starts", sa.Text(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max_size")
+
+
+def downgrade() -> None:
+    op.drop_table("queue")
+    for name in ("hung", "concurrency_key"):
+        op.drop_column("run", name)
