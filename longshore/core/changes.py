@@ -14,8 +14,9 @@ import msgspec
 
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
-from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Offer, Reply, Report, Value
+from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
+from longshore.core.records import CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import Run
 
 # --------------------------------------------------------------------------------------------------------- going in
@@ -101,99 +102,6 @@ class Needs(msgspec.Struct, gc=False):
     """The open cursors (at most 10, cancels first) and for each the next page of its runs (at most 1,000 together)."""
     replies_due: bool = False
     """Replies that came back and are due to be tried again (at most 1,000)."""
-
-
-class FinalRun(msgspec.Struct, gc=False):
-    """What is known of a run that has ended: enough to answer for it."""
-
-    id: RunId
-    routine: str
-    version: str
-    status: str
-    attempt: int
-    finished_at: datetime | None
-    reply_to: str = ""
-    correlation_id: str = ""
-    plain: bool = False
-    cached: bool = False
-    reason: str = ""
-    epoch: int = 0
-    history_seq: int = 0
-
-
-def final_of(run: Run) -> FinalRun:
-    """What is told of a run that has ended."""
-    return FinalRun(
-        id=run.id,
-        routine=run.routine,
-        version=run.version,
-        status=run.status._value_,
-        attempt=run.attempt,
-        finished_at=run.finished_at,
-        reply_to=run.reply_to,
-        correlation_id=run.correlation_id,
-        plain=run.plain,
-        cached=run.cached,
-        reason=run.reason,
-        epoch=run.epoch,
-        history_seq=run.history_seq,
-    )
-
-
-class CacheHit(msgspec.Struct, gc=False):
-    """An equal result: of which run, and the value."""
-
-    run_id: RunId
-    result: Value | None
-    version: str = ""
-    expires_at: datetime | None = None
-
-
-class WorkerRow(msgspec.Struct, gc=False):
-    """A session as it is kept."""
-
-    session: SessionId
-    worker_id: WorkerId
-    pool: str
-    slots: int
-    status: str
-    taken: int
-    offers: list[Offer]
-    host: str = ""
-    pid: int = 0
-    python: str = ""
-    since: datetime | None = None
-
-
-class TokenRow(msgspec.Struct, gc=False):
-    """A token: where in which journal it is waited for, until when, and when it was completed."""
-
-    token: str
-    run_id: RunId
-    generation: int
-    address: Address
-    expires_at: datetime | None = None
-    completed_at: datetime | None = None
-    completed_by: str = ""  # the order that did it: sent again it is told the same
-
-
-class KeptSignal(NamedTuple):
-    """A signal told to one generation of a workflow that the next one is told too: the same row under another seq."""
-
-    run_id: RunId
-    generation: int
-    seq: int
-    to_generation: int
-    to_seq: int
-
-
-class ReturnedReply(msgspec.Struct, gc=False):
-    """An outcome nobody took."""
-
-    run_id: RunId
-    reply_to: str
-    first_at: datetime
-    next_at: datetime
 
 
 class Facts(msgspec.Struct, gc=False):

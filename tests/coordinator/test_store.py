@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from longshore.coordinator.store import Fenced, StoreConflict
-from longshore.core.changes import Changes, HistoryRow, Needs, NewCall, NewDelivery, ReturnedReply, WorkerRow
+from longshore.core.changes import Changes, HistoryRow, Needs, NewCall, NewDelivery
 from longshore.core.cursors import Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import Failure, Offer, Value
+from longshore.core.records import ReturnedReply, WorkerRow
 from longshore.core.run import Flow, Status
 from longshore.serialization.arguments import encode_arguments
 from longshore.serialization.written import LARGEST

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from longshore.core.changes import Changes, HistoryRow, Needs, NewDelivery, Outcome, TokenRow
+from longshore.core.changes import Changes, HistoryRow, Needs, NewDelivery, Outcome
 from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
 from longshore.core.ids import Address, RunId
+from longshore.core.records import TokenRow
 from longshore.core.run import Flow, Run, Status
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import NOW, a_run, inserting

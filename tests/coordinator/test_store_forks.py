@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from longshore.coordinator.bodies import Inputs
 from longshore.coordinator.rounds import depends
-from longshore.core.changes import Changes, Needs, NewCall, NewDelivery, NewRun, TokenRow
+from longshore.core.changes import Changes, Needs, NewCall, NewDelivery, NewRun
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId
 from longshore.core.message import Start
+from longshore.core.records import TokenRow
 from longshore.core.run import Flow, Run, Status
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import CHECK, NOW, a_run, history_of, inserting, run_id

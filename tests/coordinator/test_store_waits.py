@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from longshore.core.changes import Changes, KeptSignal, Needs, NewCall, NewDelivery, TokenRow
+from longshore.core.changes import Changes, Needs, NewCall, NewDelivery
 from longshore.core.ids import Address, RunId
 from longshore.core.message import Value
+from longshore.core.records import KeptSignal, TokenRow
 from longshore.core.run import Flow, Run, Status
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import CHECK, NOW, a_run, inserting

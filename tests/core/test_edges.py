@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from longshore.core.changes import Facts, Inbound, ReturnedReply, SessionReturned, Unreadable
+from longshore.core.changes import Facts, Inbound, SessionReturned, Unreadable
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger.recording import begin, move
@@ -31,6 +31,7 @@ from longshore.core.message import (
     Trigger,
     Welcome,
 )
+from longshore.core.records import ReturnedReply
 from tests.core.stages import S, Stage, ask, hang, stage
 from tests.simulation.world import CLIENT, World, task, workflow
 

@@ -5,25 +5,12 @@ from __future__ import annotations
 import copy
 from datetime import datetime
 
-from longshore.core.changes import (
-    CacheHit,
-    Changes,
-    Facts,
-    FinalRun,
-    HistoryRow,
-    Needs,
-    NewCall,
-    NewDelivery,
-    ReturnedReply,
-    Snapshot,
-    TokenRow,
-    Unreadable,
-    WorkerRow,
-)
+from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.records import CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import FINAL, Run, Status
 from longshore.serialization.written import written
 from tests.simulation.cuts import Cut, cut

@@ -29,10 +29,11 @@ from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
-from longshore.core.changes import CacheHit, Facts, Needs, ReturnedReply, Snapshot, TokenRow, WorkerRow, final_of
+from longshore.core.changes import Facts, Needs, Snapshot
 from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.records import CacheHit, ReturnedReply, TokenRow, WorkerRow, final_of
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
 from longshore.serialization.written import LARGEST, written
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from longshore.coordinator.store.columns import Micros, cuts_of, encode_pack, moment, moment_of, names, ref_of, text_of
-from longshore.core.changes import NewDelivery, NewRun, Outcome, TokenRow
+from longshore.core.changes import NewDelivery, NewRun, Outcome
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Value
+from longshore.core.records import TokenRow
 from longshore.core.run import Flow, Run, Status
 
 INSERTED: Final = names(

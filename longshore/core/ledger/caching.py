@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from longshore.core.changes import CacheHit
 from longshore.core.ledger.recording import touch
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Offer, Value
+from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
 
 

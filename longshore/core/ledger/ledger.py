@@ -14,7 +14,6 @@ from longshore.core.changes import (
     Needs,
     ReplyReturned,
     ReportsBound,
-    ReturnedReply,
     SessionReturned,
     Snapshot,
     Unreadable,
@@ -63,6 +62,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
+from longshore.core.records import ReturnedReply
 from longshore.core.run import Run
 
 Entropy = Callable[[int], bytes]

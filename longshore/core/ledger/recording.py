@@ -6,12 +6,13 @@ from datetime import datetime
 
 import msgspec
 
-from longshore.core.changes import FinalRun, HistoryRow, Outcome, final_of
+from longshore.core.changes import HistoryRow, Outcome
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
 from longshore.core.message import Answer, Cancel, Directive, Failure, Reply, Resume, RunChanged, Value
 from longshore.core.outbox import held_term
+from longshore.core.records import FinalRun, final_of
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
 
 _new = tuple.__new__

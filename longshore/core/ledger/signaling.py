@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from longshore.core.changes import KeptSignal, TokenRow
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger import delivering
 from longshore.core.ledger.recording import ended, reply
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Answer, CompleteToken, Delivery, Signal, Value, Wait
+from longshore.core.records import KeptSignal, TokenRow
 from longshore.core.run import Flow, Run, Status
 
 MAX_NAME: Final = 200

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from longshore.core.changes import CacheHit, NewRun
+from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
 from longshore.core.ledger import caching, placing
@@ -18,6 +18,7 @@ from longshore.core.ledger.recording import begin, ended, finish, outcome_of, re
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
 from longshore.core.versions import parse
 

@@ -11,11 +11,12 @@ from typing import Final
 
 import msgspec
 
-from longshore.core.changes import Changes, Facts, WorkerRow
+from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.message import Delivery, Offer
 from longshore.core.outbox import held_digest
+from longshore.core.records import WorkerRow
 from longshore.core.run import Run, Status
 from longshore.core.versions import parse
 

@@ -1,0 +1,107 @@
+"""Rows as the ledger knows them beside its runs: what has ended, results of equals, sessions, tokens, outcomes nobody
+took. Plain records; they decide nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.message import Offer, Value
+from longshore.core.run import Run
+
+
+class FinalRun(msgspec.Struct, gc=False):
+    """What is known of a run that has ended: enough to answer for it."""
+
+    id: RunId
+    routine: str
+    version: str
+    status: str
+    attempt: int
+    finished_at: datetime | None
+    reply_to: str = ""
+    correlation_id: str = ""
+    plain: bool = False
+    cached: bool = False
+    reason: str = ""
+    epoch: int = 0
+    history_seq: int = 0
+
+
+def final_of(run: Run) -> FinalRun:
+    """What is told of a run that has ended."""
+    return FinalRun(
+        id=run.id,
+        routine=run.routine,
+        version=run.version,
+        status=run.status._value_,
+        attempt=run.attempt,
+        finished_at=run.finished_at,
+        reply_to=run.reply_to,
+        correlation_id=run.correlation_id,
+        plain=run.plain,
+        cached=run.cached,
+        reason=run.reason,
+        epoch=run.epoch,
+        history_seq=run.history_seq,
+    )
+
+
+class CacheHit(msgspec.Struct, gc=False):
+    """An equal result: of which run, and the value."""
+
+    run_id: RunId
+    result: Value | None
+    version: str = ""
+    expires_at: datetime | None = None
+
+
+class WorkerRow(msgspec.Struct, gc=False):
+    """A session as it is kept."""
+
+    session: SessionId
+    worker_id: WorkerId
+    pool: str
+    slots: int
+    status: str
+    taken: int
+    offers: list[Offer]
+    host: str = ""
+    pid: int = 0
+    python: str = ""
+    since: datetime | None = None
+
+
+class TokenRow(msgspec.Struct, gc=False):
+    """A token: where in which journal it is waited for, until when, and when it was completed."""
+
+    token: str
+    run_id: RunId
+    generation: int
+    address: Address
+    expires_at: datetime | None = None
+    completed_at: datetime | None = None
+    completed_by: str = ""  # the order that did it: sent again it is told the same
+
+
+class KeptSignal(NamedTuple):
+    """A signal told to one generation of a workflow that the next one is told too: the same row under another seq."""
+
+    run_id: RunId
+    generation: int
+    seq: int
+    to_generation: int
+    to_seq: int
+
+
+class ReturnedReply(msgspec.Struct, gc=False):
+    """An outcome nobody took."""
+
+    run_id: RunId
+    reply_to: str
+    first_at: datetime
+    next_at: datetime
