@@ -56,8 +56,7 @@ def a_value(option: str, text: str | None) -> Any:
 
 def checked_durations(given: dict[str, Any]) -> None:
     """See that every duration among the options can be read, before anything is sent. Raises UsageError naming it."""
-    for name in ("delay", "ttl", "timeout", "deadline", "wait_timeout"):
-        text = given.get(name)
+    for name, text in given.items():
         if text is None:
             continue
         try:

@@ -30,6 +30,10 @@ def trigger(
     deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="For the whole run.")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, max=250, help="Tries, the first included.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Triggers with the same key make one run.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its version, or latest: the newest offered then.")] = None,
+    version_deadline: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it waits for a version nobody offers (30d).")
+    ] = None,
     pool: Annotated[str | None, typer.Option(help="Only workers with this label.")] = None,
     priority: Annotated[float | None, typer.Option(help="Seconds of head start.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by. Repeatable.")] = None,
@@ -45,7 +49,14 @@ def trigger(
 
     positional, named = arguments(args, kwargs, arg or [])
     checked_durations(
-        {"delay": delay, "ttl": ttl, "timeout": timeout, "deadline": deadline, "wait_timeout": wait_timeout}
+        {
+            "delay": delay,
+            "ttl": ttl,
+            "timeout": timeout,
+            "deadline": deadline,
+            "version_deadline": version_deadline,
+            "wait_timeout": wait_timeout,
+        }
     )
     given: dict[str, Any] = {
         "delay": delay,
@@ -54,6 +65,8 @@ def trigger(
         "deadline": deadline,
         "max_attempts": max_attempts,
         "idempotency_key": idempotency_key,
+        "version": version,
+        "version_deadline": version_deadline,
         "pool": pool,
         "priority": priority,
         "tags": tag,

@@ -12,12 +12,15 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from longshore.client.person import person
 from longshore.core.cache_key import cache_key
 from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7_from
 from longshore.core.message import Fork, Options, Trigger
+from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
 from longshore.routines.options import Duration, TriggerOptions, to_message
@@ -41,6 +44,8 @@ class RunOptions(TypedDict, total=False):
     priority: float
     tags: Sequence[str]
     metadata: Mapping[str, Any]
+    version: str
+    version_deadline: Duration
 
 
 class Order(NamedTuple):
@@ -90,10 +95,10 @@ class OrderBook:
         run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
         if isinstance(order.what, str):
             routine, (args, kwargs), key = order.what, _plain_arguments(order), ""
-            travelling = to_message(_travelling(options)) if options else _PLAIN
+            travelling = _named(routine, to_message(_travelling(options))) if options else _PLAIN
         else:
             call = _taken(order, options)
-            routine, travelling, key = call.routine.id, call.options or _PLAIN, self._cache_key(call)
+            routine, travelling, key = call.wanted, _unpinned(call.options), self._cache_key(call)
             args, kwargs = call.arguments
         encoded = encode_arguments(args, kwargs)
         if encoded.size <= self._cargo.cargo.inline_limit:
@@ -104,8 +109,8 @@ class OrderBook:
 
     def _cache_key(self, call: Call[Any]) -> str:
         routine = call.routine
-        if not routine.policy.cache:
-            return ""
+        if not routine.policy.cache or call.wanted != routine.id:
+            return ""  # which arguments another version binds these to is known where it is
         try:
             digest = routine.signature.digest(call.arguments)
         except EncodingError:
@@ -121,6 +126,24 @@ def _plain_arguments(order: Order) -> tuple[Sequence[Any], Mapping[str, Any]]:
     if not isinstance(kwargs, Mapping):
         raise UsageError(f"kwargs={kwargs!r} is not a mapping of names to arguments: write kwargs={{...}}")
     return args, kwargs
+
+
+def _named(routine: str, options: Options) -> Options:
+    """The options of a trigger by name. Raises UsageError when name and options do not name one version."""
+    said, named = options.version, routine.partition("@")[2]
+    if said == PINNED and not named:
+        raise UsageError(
+            f"option version: {PINNED!r} is for a call of an imported routine; write {routine}@1.2.0, or leave it out"
+        )
+    if said and named not in ("", said) and said != PINNED:
+        raise UsageError(f"option version: {routine!r} and version={said!r} name two versions; give one of them")
+    return _unpinned(options)
+
+
+def _unpinned(options: Options | None) -> Options:
+    if options is None:
+        return _PLAIN
+    return replace(options, version="") if options.version == PINNED else options
 
 
 def _taken(order: Order, options: RunOptions) -> Call[Any]:

@@ -60,6 +60,8 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     priority: float = 0.0
     tags: list[str] = []
     metadata: dict[str, Any] = {}
+    version: str = ""  # "1.2.0", or "latest": the newest offered when it is dispatched
+    version_deadline_ms: int | None = None  # how long it waits for a version nobody offers
     on_parent_end: str = ""  # of a workflow's call: "cancel" | "abandon"; "": as the parent's routine says
 
 

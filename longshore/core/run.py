@@ -172,6 +172,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     reason: str = ""  # of the last transition, for people
     max_attempts: int | None = None
     timeout_ms: int | None = None
+    version_deadline_ms: int | None = None
     parent_id: RunId = RunId("")
     parent_address: Address = Address("")
     parent_generation: int = 0

@@ -10,6 +10,10 @@ from typing import Final, NamedTuple
 
 UNRELEASED: Final = "0.0.0-dev"
 """The version of a routine whose author gave none."""
+LATEST: Final = "latest"
+"""In a version's place: the newest that a worker offers when the run is dispatched."""
+PINNED: Final = "pinned"
+"""In a version's place: that of the routine as it is imported where the call is made."""
 
 _FORM: Final = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-dev)?", re.ASCII)
 
@@ -33,3 +37,8 @@ def parse(text: str) -> Version:
         raise ValueError(f"{text!r} is not a version; write major.minor.patch or major.minor.patch-dev, e.g. 1.0.0")
     major, minor, patch, dev = match.groups()
     return Version(int(major), int(minor), int(patch), dev is None)
+
+
+def is_version(text: str) -> bool:
+    """Whether the text is a version."""
+    return _FORM.fullmatch(text) is not None

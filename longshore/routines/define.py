@@ -16,8 +16,9 @@ from longshore.core import versions
 from longshore.core.durations import duration
 from longshore.core.errors import DefinitionError, UsageError, nearest
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.versions import LATEST, PINNED
 from longshore.routines.options import Duration
-from longshore.routines.policy import Children, Isolation, Kind, OnCrash, Policy
+from longshore.routines.policy import Children, ChildrenVersion, Isolation, Kind, OnCrash, Policy
 from longshore.routines.routine import Routine
 from longshore.serialization.arguments import Signature
 
@@ -59,10 +60,12 @@ class TaskOptions(ActionOptions, total=False):
 
 
 class WorkflowOptions(RoutineOptions, total=False):
-    """What a workflow may say of itself; it is cached only if asked."""
+    """What a workflow may say of itself; it is cached only if asked. `children_version` is the version its calls ask
+    for: "pinned" (as imported beside it) or "latest" (the newest offered when they are dispatched)."""
 
     cache: bool
     cache_ttl: Duration
+    children_version: ChildrenVersion
 
 
 class Declaration(Protocol):
@@ -182,6 +185,7 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         retry_max=longest,
         on_crash=_choice(given, "on_crash", ("retry", "fail")),
         children=_choice(given, "children", ("cancel", "abandon")),
+        children_version=_choice(given, "children_version", (PINNED, LATEST)),
         on_parent_end=_choice(given, "on_parent_end", ("cancel", "abandon")) if "on_parent_end" in given else None,
     )
 

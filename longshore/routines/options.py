@@ -16,6 +16,7 @@ from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
 from longshore.core.message import Options
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.versions import LATEST, PINNED, is_version
 from longshore.routines.policy import Children
 
 MAX_TAGS: Final = 10
@@ -42,11 +43,13 @@ class TriggerOptions(TypedDict, total=False):
     priority: float
     tags: Sequence[str]
     metadata: Mapping[str, Any]
+    version: str
+    version_deadline: Duration
     on_parent_end: Children
 
 
 _TEXTS: Final = frozenset({"idempotency_key", "queue", "concurrency_key", "pool"})
-_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout"})
+_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout", "version_deadline"})
 
 
 def to_message(options: TriggerOptions) -> Options:
@@ -71,8 +74,8 @@ def _milliseconds(name: str, value: Duration) -> int:
         length = duration(value)
     except UsageError as error:
         raise UsageError(f"option {name}: {error}") from None
-    if name == "delay" and length > MAX_DELAY:
-        raise UsageError(f"option delay: {value!r} is over {MAX_DELAY.days} days")
+    if name in ("delay", "version_deadline") and length > MAX_DELAY:
+        raise UsageError(f"option {name}: {value!r} is over {MAX_DELAY.days} days")
     if name != "delay" and not length:
         raise UsageError(f"option {name}: a {name} of zero ends every run at once; give a longer one")
     # Upwards: a limit is never shorter, a delay never earlier than it was asked for.
@@ -124,6 +127,12 @@ def _metadata(value: object) -> dict[str, Any]:
     return metadata
 
 
+def _version(value: object) -> str:
+    if not isinstance(value, str) or not (value in (LATEST, PINNED) or is_version(value)):
+        raise UsageError(f"option version: {value!r} is no version: write '1.2.0', {LATEST!r} or {PINNED!r}")
+    return value
+
+
 def _on_parent_end(value: object) -> str:
     if value not in ("cancel", "abandon"):
         raise UsageError(f"option on_parent_end: {value!r} is neither 'cancel' nor 'abandon'")
@@ -135,6 +144,7 @@ _CHECKS: Final = {
     "priority": _priority,
     "tags": _tags,
     "metadata": _metadata,
+    "version": _version,
     "on_parent_end": _on_parent_end,
 }
 

@@ -10,6 +10,7 @@ Kind = Literal["task", "action", "workflow"]
 Isolation = Literal["thread", "process", "loop"]
 OnCrash = Literal["retry", "fail"]
 Children = Literal["cancel", "abandon"]
+ChildrenVersion = Literal["pinned", "latest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +34,5 @@ class Policy:
     """What becomes of those it has called when it ends before them, where neither the call nor the called one says."""
     on_parent_end: Children | None = None
     """What becomes of it when the workflow that called it ends first. None: as that workflow says."""
+    children_version: ChildrenVersion = "pinned"
+    """Which version its calls ask for where they say nothing: the one imported beside it, or the newest offered."""

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, 
 
 from longshore.core.errors import UsageError
 from longshore.core.message import Offer, Options
+from longshore.core.versions import PINNED
 from longshore.routines.context import CURRENT_RUN
 from longshore.routines.mapping import CONCURRENCY, check_concurrency, results
 from longshore.routines.options import TriggerOptions, to_message
@@ -150,6 +151,13 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         self.taken = False
         self._given: TriggerOptions | None = None
         self._waiting: Generator[Any, Any, R_co] | None = None
+
+    @property
+    def wanted(self) -> str:
+        """What it asks for: `name@version` as it is imported here; the name alone where its options say which
+        version."""
+        said = self.options.version if self.options is not None else ""
+        return self.routine.id if said in ("", PINNED) else self.routine.name
 
     @property
     def place(self) -> str:

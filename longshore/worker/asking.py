@@ -14,6 +14,7 @@ import msgspec
 
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
 from longshore.core.message import Call, Commands, Options, Timer, Value, Wait
+from longshore.core.versions import LATEST, PINNED
 from longshore.engine.steps import NewCall, NewTimer
 from longshore.routines.routine import Call as RoutineCall
 from longshore.telemetry import ids
@@ -78,6 +79,7 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
 
 def _call(bench: Bench, attempt: Attempt, new: NewCall, now: datetime, entropy: bytes) -> Call:
     call, routine = new.call, new.call.routine
+    version = _version(call, attempt)
     child_id = RunId(uuid7(now, entropy))
     assert new.frozen is not None, "the bench freezes all values"
     value: Value = new.frozen if isinstance(new.frozen, bytes) else bench.stow_encoded(new.frozen, f"inputs/{child_id}")
@@ -87,21 +89,36 @@ def _call(bench: Bench, attempt: Attempt, new: NewCall, now: datetime, entropy: 
         digest=new.digest,
         input=value,
         child_id=child_id,
-        version=routine.version,
+        version=version,
         options=_options(call),
-        cache_key=bench.cache_key(routine, call.arguments) if routine.policy.cache else "",
+        cache_key=bench.cache_key(routine, call.arguments)
+        if routine.policy.cache and version == routine.version
+        else "",
         place=new.place,
         traceparent=ids.child(attempt.span, os.urandom(ids.CHILD_BYTES)) if attempt.span else "",
         asked_seq=new.asked_seq,
     )
 
 
+def _version(call: RoutineCall[Any], attempt: Attempt) -> str:
+    """Which version the call asks for: as it says, else as the author of the workflow does. "" is the newest offered,
+    pinned is the one imported beside the workflow."""
+    said = call.options.version if call.options is not None else ""
+    said = said or attempt.routine.policy.children_version
+    if said == LATEST:
+        return ""
+    return call.routine.version if said == PINNED else said
+
+
 def _options(call: RoutineCall[Any]) -> Options | None:
-    """What the call asks for, else what the author of the called routine says of it as a child."""
-    word = call.routine.policy.on_parent_end
-    if word is None or (call.options is not None and call.options.on_parent_end):
-        return call.options
-    return msgspec.structs.replace(call.options or Options(), on_parent_end=word)
+    """What the call asks for, else what the author of the called routine says of it as a child. Its version stands
+    beside them."""
+    options, word = call.options, call.routine.policy.on_parent_end
+    if options is not None and options.version:
+        options = msgspec.structs.replace(options, version="")
+    if word is None or (options is not None and options.on_parent_end):
+        return options
+    return msgspec.structs.replace(options or Options(), on_parent_end=word)
 
 
 def _entropy(count: int) -> Callable[[], bytes]:

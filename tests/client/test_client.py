@@ -65,6 +65,32 @@ async def test_a_trigger_carries_its_options_and_the_cache_key_that_a_worker_com
     assert trigger.cache_key == cache_key("default", "add", "1.0.0", digest)
 
 
+@pytest.mark.parametrize(
+    ("version", "routine", "travels"),
+    [("pinned", "add@1.0.0", ""), ("1.0.0", "add", "1.0.0"), ("2.0.0", "add", "2.0.0"), ("latest", "add", "latest")],
+)
+async def test_a_call_is_triggered_in_the_version_imported_here_unless_told_otherwise(
+    client: Client, coordinator: Scripted, version: str, routine: str, travels: str
+) -> None:
+    await client.trigger(add(1), version=version, version_deadline="1h")
+    trigger = coordinator.triggers[-1]
+    assert (trigger.routine, trigger.options.version) == (routine, travels)
+    assert trigger.options.version_deadline_ms == 3_600_000
+    assert bool(trigger.cache_key) == (routine == "add@1.0.0")
+
+
+async def test_a_name_and_its_options_name_one_version(client: Client, coordinator: Scripted) -> None:
+    for what in ("add", "add@1.0.0"):
+        await client.trigger(what, args=[1], version="1.0.0")
+        assert (coordinator.triggers[-1].routine, coordinator.triggers[-1].options.version) == (what, "1.0.0")
+    with pytest.raises(UsageError, match=r"'add@1\.0\.0' and version='latest' name two versions"):
+        await client.trigger("add@1.0.0", args=[1], version="latest")
+    with pytest.raises(UsageError, match="'pinned' is for a call of an imported routine; write add@1"):
+        await client.trigger("add", args=[1], version="pinned")
+    await client.trigger("add@1.0.0", args=[1], version="pinned")
+    assert coordinator.triggers[-1].options.version == ""
+
+
 async def test_an_action_has_no_cache_key(client: Client, coordinator: Scripted) -> None:
     await client.trigger(slow())
     assert coordinator.triggers[-1].cache_key == ""

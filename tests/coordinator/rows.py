@@ -78,6 +78,7 @@ FULL: dict[str, Any] = {
     "reason": "waits für Öl",
     "max_attempts": 7,
     "timeout_ms": 1,
+    "version_deadline_ms": 60_000,
     "parent_id": run_id(999),
     "parent_address": Address("0/1:2"),
     "parent_generation": 1,

@@ -40,7 +40,7 @@ def test_every_field_of_a_run_comes_back_at_the_next_start(open_book: Callable[[
 def test_an_update_changes_all_that_can_change(open_book: Callable[[], Book]) -> None:
     book = open_book()
     fixed = "parent_id parent_address parent_generation root_id reply_to correlation_id plain wants_outcome"
-    fixed += " asked_version pool priority max_attempts timeout_ms"
+    fixed += " asked_version pool priority max_attempts timeout_ms version_deadline_ms"
     first = a_run(**{name: FULL[name] for name in fixed.split()})
     book.commit(inserting(first))
     flow = Flow(generation=1, last_seq=2, processed_seq=1, open_calls=3, cancel_seq=2)
@@ -52,7 +52,7 @@ def test_an_update_changes_all_that_can_change(open_book: Callable[[], Book]) ->
 ALONE: dict[str, Any] = FULL | {"flow": Flow(generation=1, last_seq=2)}
 FIXED = (
     "parent_id parent_address parent_generation root_id reply_to correlation_id plain wants_outcome asked_version pool"
-    " priority max_attempts timeout_ms created_at"
+    " priority max_attempts timeout_ms version_deadline_ms created_at"
 )
 
 

@@ -39,6 +39,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], Any]] = [
     ("tags", "t", {"tags": ["x"] * 11}, b""),
     ("tags", "t", {"tags": [""]}, b""),
     ("priority", "t", {"priority": 1e9}, b""),
+    ("version", "t", {"version": "newest"}, b""),
+    ("version", "t", {"version": "pinned"}, b""),
+    ("version", "t@1.0.0", {"version": "1.0.1"}, b""),
+    ("version", "t@1.0.0", {"version": "latest"}, b""),
+    ("version_deadline_ms", "t", {"version_deadline_ms": 0}, b""),
+    ("version_deadline_ms", "t", {"version_deadline_ms": 30 * 24 * 3600 * 1000 + 1}, b""),
     ("claim_check", "t", {}, ClaimCheck("../etc/passwd", 1, SHA)),
     ("claim_check", "t", {}, ClaimCheck("inputs/x", 1, "short")),
 ]

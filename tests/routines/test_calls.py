@@ -150,10 +150,13 @@ def test_every_option_travels() -> None:
             "priority": 3,
             "tags": ("a", "b"),
             "metadata": {"user": {"id": 7}},
+            "version": "1.2.0-dev",
+            "version_deadline": "30d",
             "on_parent_end": "abandon",
         }
     )
     assert options.on_parent_end == "abandon"
+    assert (options.version, options.version_deadline_ms) == ("1.2.0-dev", 2_592_000_000)
     assert (options.delay_ms, options.ttl_ms, options.deadline_ms, options.timeout_ms) == (
         2_592_000_000,
         1000,
@@ -177,6 +180,10 @@ def test_every_option_travels() -> None:
         ({"priority": float("nan")}, "number of seconds"),
         ({"tags": "a"}, r"tags=\["),
         ({"on_parent_end": "keep"}, "option on_parent_end: 'keep' is neither 'cancel' nor 'abandon'"),
+        ({"version": "1.2"}, "option version: '1.2' is no version: write '1.2.0', 'latest' or 'pinned'"),
+        ({"version": 1}, "option version: 1 is no version"),
+        ({"version_deadline": 0}, "give a longer one"),
+        ({"version_deadline": "31d"}, "option version_deadline: '31d' is over 30 days"),
         ({"tags": ["a"] * 11}, "at most 10"),
         ({"tags": ["a" * 129]}, "1 to 128 characters"),
         ({"metadata": [1]}, "texts as keys"),

@@ -116,6 +116,8 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", retry_first="2m")(plain), "longer retry_max"),
         (lambda: define.task(name="a", on_crash="ignore")(plain), "'retry' or 'fail'"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", children="keep")(plain), "'cancel' or 'abandon'"),  # type: ignore[arg-type]
+        (lambda: define.workflow(name="a", children_version="1.0.0")(waiting), "children_version='1.0.0': write"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", children_version="latest")(plain), "no option 'children_version'"),  # type: ignore[call-arg]
         (lambda: define.task(name="a", on_parent_end="keep")(plain), "on_parent_end='keep': write"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", isolation="loop")(plain), "async def"),
         (lambda: define.task(name="a", isolation="thread")(waiting), "write `def`"),

@@ -23,7 +23,8 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key tags metadata input_ref"
+    " rest_until forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
+    " version_deadline_ms tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -45,6 +46,7 @@ SELECTED: Final = names(
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
     " forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
+    " version_deadline_ms"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -125,7 +127,7 @@ def is_plain_new(new: NewRun) -> bool:
         return False
     if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or run.concurrency_key:
         return False
-    if new.tags or new.metadata:
+    if new.tags or new.metadata or run.version_deadline_ms:
         return False
     return type(new.input) is bytes and _is_young(run)
 
@@ -160,6 +162,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         *_flow(run.flow, at),
         1 if run.spared else 0,
         run.concurrency_key,
+        run.version_deadline_ms or 0,
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
@@ -296,6 +299,7 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     fields["status"] = Status(fields["status"])
     fields["max_attempts"] = fields["max_attempts"] or None
     fields["timeout_ms"] = fields["timeout_ms"] or None
+    fields["version_deadline_ms"] = fields["version_deadline_ms"] or None
     return Run(**fields, flow=Flow(**flow, timers={}) if flow["generation"] >= 0 else None)
 
 

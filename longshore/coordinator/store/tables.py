@@ -138,6 +138,7 @@ run: Final = Table(
     Column("unread_bytes", BigInteger, nullable=False, server_default="0"),
     Column("concurrency_key", Text, nullable=False, server_default=""),
     Column("hung", BigInteger, nullable=False, server_default="0"),
+    Column("version_deadline_ms", BigInteger, nullable=False, server_default="0"),
     _text("tags"),
     _text("metadata"),
     Column("input", LargeBinary, nullable=False),

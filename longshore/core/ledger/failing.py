@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from longshore.core.ledger import caching, forgetting, signaling
+from longshore.core.ledger import caching, forgetting, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
@@ -77,7 +77,7 @@ def requeue(
 def await_version(state: State, round_: Round, run: Run) -> None:
     """Nobody offers what the run asks for: it waits for a worker that does, for a bounded time."""
     run.ticket = 0
-    run.due_at = round_.now + state.config.version_deadline
+    run.due_at = versioning.deadline(state, round_, run)
     move(round_, run, Status.PENDING_VERSION, missing_version(state, run))
     state.wake_at(run.due_at, run.id, "due")
     state.pending.setdefault(run.routine, {})[run.id] = None

@@ -15,10 +15,11 @@ from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import ENTROPY_BYTES, RunId, is_run_id, uuid7
 from longshore.core.ledger import delivering
 from longshore.core.ledger.recording import ended, refuse, reply
-from longshore.core.ledger.starting import is_version, queue_new
+from longshore.core.ledger.starting import queue_new
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Answer, CallRow, Fork
 from longshore.core.run import FINAL, Flow, Run, Status
+from longshore.core.versions import is_version
 
 CALL: Final = "call"
 OUTCOME: Final = "outcome"
@@ -125,6 +126,7 @@ def _forked(round_: Round, message: Fork, fork_id: RunId, source: Run, flow: Flo
         deadline_at=None if whole is None else now + whole,
         max_attempts=source.max_attempts,
         timeout_ms=source.timeout_ms,
+        version_deadline_ms=source.version_deadline_ms,
         root_id=fork_id,
         reply_to=message.reply_to,
         correlation_id=message.ask_id if message.plain else "",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from longshore.core.ids import SessionId
-from longshore.core.ledger import delivering, failing, placing, starting
+from longshore.core.ledger import delivering, failing, placing
 from longshore.core.ledger.recording import direct
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, Hello, Ping, Welcome
 from longshore.core.run import Run, Status
+from longshore.core.versions import is_version
 
 LEFT = "its worker left"
 BEATS_TO_GAP = 2
@@ -52,7 +53,7 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
     session.sent = session.beat_stands = session.beat_sent = 0
     session.beat_directive = session.returned = -1
     hear(state, round_, session)
-    state.add_offers(session, [offer for offer in message.offers if starting.is_version(offer.version)])
+    state.add_offers(session, [offer for offer in message.offers if is_version(offer.version)])
     round_.changes.workers[session.id] = session.row()
     if session.id not in round_.changes.opened:
         round_.changes.opened.append(session.id)

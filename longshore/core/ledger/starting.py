@@ -13,14 +13,14 @@ import msgspec
 from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
-from longshore.core.ledger import caching, placing
+from longshore.core.ledger import caching, placing, versioning
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
-from longshore.core.versions import parse
+from longshore.core.versions import is_version
 
 NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
 MAX_DELAY_MS: Final = 30 * 24 * 3600 * 1000
@@ -46,15 +46,6 @@ def split_routine(text: str) -> tuple[str, str]:
     return name, version
 
 
-def is_version(text: str) -> bool:
-    """Whether the text is a version."""
-    try:
-        parse(text)
-    except ValueError:
-        return False
-    return True
-
-
 def idempotency_row(routine: str, key: str) -> str:
     """The key under which an idempotency key is kept: by routine, so that two routines never collide."""
     return hashlib.sha256(f"{routine}\n{key}".encode()).hexdigest()
@@ -70,6 +61,7 @@ def check_options(options: Options) -> tuple[str, str] | None:
         ("deadline_ms", 1, MAX_DELAY_MS),
         ("timeout_ms", 1, MAX_DELAY_MS),
         ("max_attempts", 1, MAX_ATTEMPTS_CAP),
+        ("version_deadline_ms", 1, MAX_DELAY_MS),
     ):
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
@@ -149,12 +141,13 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     """A workflow's call becomes a child run. Raises ProtocolError for one that a trigger would be rejected for: the
     worker should have refused it."""
     options = call.options or Options()
-    problem = _problem(call.routine, call.child_id, options, call.input)
+    routine = f"{call.routine}@{call.version}" if call.version else call.routine
+    problem = _problem(routine, call.child_id, options, call.input)
     if problem is None and (call.child_id in state.runs or ended(round_, call.child_id) is not None):
         problem = "child_id", f"run {call.child_id} is there already"
     if problem:
         raise ProtocolError(f"call {call.address} of run {parent.id}: {problem[0]}: {problem[1]}")
-    run = _new_run(round_, call.child_id, call.routine + (f"@{call.version}" if call.version else ""), options)
+    run = _new_run(round_, call.child_id, routine, options)
     run.parent_id = parent.id
     run.parent_address = Address(call.address)
     run.parent_generation = parent.flow.generation if parent.flow else 0
@@ -182,7 +175,7 @@ def _problem(routine: str, run_id: RunId, options: Options, value: Value) -> tup
         return "routine", reason
     if not is_run_id(run_id):
         return "run_id", f"{run_id[:64]!r} is no UUID in canonical form"
-    return check_options(options) or check_value(value)
+    return check_options(options) or versioning.check(routine, options) or check_value(value)
 
 
 def _reject(round_: Round, message: Trigger, run_id: RunId, rule: str, text: str) -> None:
@@ -227,13 +220,14 @@ def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Ru
     run = Run(
         id=run_id,
         routine=name,
-        asked_version=version,
+        asked_version=version or versioning.asked(options),
         status=Status.QUEUED,
         created_at=round_.now,
         pool=options.pool,
         priority=options.priority,
         max_attempts=options.max_attempts,
         timeout_ms=options.timeout_ms,
+        version_deadline_ms=options.version_deadline_ms,
     )
     run.concurrency_key = options.concurrency_key
     if options.queue:
@@ -275,7 +269,7 @@ def queue_new(state: State, round_: Round, run: Run, reason: str, actor: str) ->
     now = round_.now
     if not state.is_offered(run):
         run.status = Status.PENDING_VERSION
-        run.due_at = now + state.config.version_deadline
+        run.due_at = versioning.deadline(state, round_, run)
         missing = placing.missing_version(state, run)
         begin(state, round_, run, f"{reason}; {missing}" if reason else missing, actor)
         state.wake_at(run.due_at, run.id, "due")

@@ -10,6 +10,7 @@ down_revision = "0002"
 def upgrade() -> None:
     op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("version_deadline_ms", sa.BigInteger(), nullable=False, server_default="0"))
     op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
@@ -25,5 +26,5 @@ QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max
 
 def downgrade() -> None:
     op.drop_table("queue")
-    for name in ("hung", "concurrency_key"):
+    for name in ("version_deadline_ms", "hung", "concurrency_key"):
         op.drop_column("run", name)
