@@ -14,11 +14,11 @@ from uuid import UUID
 
 from longshore.broker import connect
 from longshore.broker.bus import Bus
+from longshore.client.accepting import refusal, turn, within
 from longshore.client.batches import each
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
-from longshore.client.crowd import FOR_EVER
 from longshore.client.fields import Fields, row, rows
-from longshore.client.link import Link, Unanswered
+from longshore.client.link import Link
 from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
 from longshore.client.outside import Completion
@@ -26,9 +26,8 @@ from longshore.client.places import broker_in_force, cargo_of
 from longshore.client.run import Run
 from longshore.client.tracing import Tracing
 from longshore.client.waiting import Impatience, Why
-from longshore.core import message
 from longshore.core.envelope import Names
-from longshore.core.errors import NotYetAccepted, Rejected, UsageError
+from longshore.core.errors import UsageError
 from longshore.core.ids import ClientId, RunId, is_run_id
 from longshore.core.message import Accepted, RunChanged
 from longshore.payloads import AsyncCargo
@@ -181,7 +180,7 @@ class Client:
         parts = self._opened()
         limit = patience("timeout", timeout)
         if parts.link.crowded:
-            limit, _ = await _turn(parts.link, limit, None)
+            limit, _ = await turn(parts.link, limit, None)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
         errand = parts.talk.begin(trigger, limit)
         try:
@@ -193,7 +192,7 @@ class Client:
         if type(reply) is Accepted:
             run.id = reply.run_id  # another one than asked for where the idempotency key was known already
         elif type(reply) is not RunChanged:
-            raise _refusal(reply, run, limit)
+            raise refusal(reply, run, limit)
         return run
 
     @overload
@@ -240,19 +239,19 @@ class Client:
         limit = patience("timeout", timeout)
         accept = patience("accept_timeout", accept_timeout)
         if parts.link.crowded:
-            accept, limit = await _turn(parts.link, accept, limit)
+            accept, limit = await turn(parts.link, accept, limit)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "outcome")
         module = module_of(what)
         del what, args, kwargs  # the arguments are encoded: while this waits nothing of it holds them
         errand = parts.talk.begin(trigger, accept)
         try:
-            answer = await (errand.waiter if limit is None else _within(errand.waiter, limit))
+            answer = await (errand.waiter if limit is None else within(errand.waiter, limit))
         except (TimeoutError, asyncio.CancelledError) as error:
             raise parts.talk.given_up(errand, error, limit) from None
         reply = parts.talk.reply(errand, answer, accept)
         if type(reply) is RunChanged:
             return await parts.talk.value(reply, trigger.routine, module)
-        raise _refusal(reply, Run(parts.talk, trigger.run_id, trigger.routine, module), accept)
+        raise refusal(reply, Run(parts.talk, trigger.run_id, trigger.routine, module), accept)
 
     async def trigger_many(
         self,
@@ -364,28 +363,3 @@ class Client:
             await asyncio.sleep(LOOK_EVERY)
             link.ask_stale()
             await impatience.look(loop.time())
-
-
-async def _turn(link: Link, accept: float | None, limit: float | None) -> tuple[float | None, float | None]:
-    """Wait for one's turn; gives what is left of both times (None: no bound)."""
-    within = min(FOR_EVER if accept is None else accept, FOR_EVER if limit is None else limit)
-    took = await link.turn(within)
-    return (
-        None if accept is None else max(round(accept - took, 3), 0.0),
-        None if limit is None else max(round(limit - took, 3), 0.0),
-    )
-
-
-async def _within(waiter: asyncio.Future[Any], seconds: float) -> Any:
-    async with asyncio.timeout(seconds):
-        return await waiter
-
-
-def _refusal(reply: message.Reply | Unanswered, run: Run[Any], timeout: float | None) -> Rejected | NotYetAccepted:
-    if isinstance(reply, message.Rejected):
-        return Rejected(reply.rule, reply.text, run_id=reply.run_id)
-    return NotYetAccepted(
-        f"the broker has the trigger of {run.routine} {run.id}, but no coordinator has answered within {timeout:g} s; "
-        "it runs once one is there",
-        run=run,
-    )
