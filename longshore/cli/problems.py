@@ -85,7 +85,7 @@ _SAID_WRONG: Final = frozenset(
     {
         *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
         *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms", "name", "error", "value"),
-        *("version", "fork_id"),
+        *("version", "fork_id", "retry_first_ms", "retry_factor", "retry_max_ms"),
     }
 )
 """Rules about what was typed, not about what is."""

@@ -29,6 +29,11 @@ def trigger(
     timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For each attempt.")] = None,
     deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="For the whole run.")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, max=250, help="Tries, the first included.")] = None,
+    retry_first: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="From the first try to the second.")
+    ] = None,
+    retry_factor: Annotated[float | None, typer.Option(min=1, help="How much longer each further delay is.")] = None,
+    retry_max: Annotated[str | None, typer.Option(metavar="DURATION", help="The longest delay between tries.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Triggers with the same key make one run.")] = None,
     version: Annotated[str | None, typer.Option(help="Its version, or latest: the newest offered then.")] = None,
     version_deadline: Annotated[
@@ -48,22 +53,15 @@ def trigger(
     from longshore.cli.screen import Screen
 
     positional, named = arguments(args, kwargs, arg or [])
-    checked_durations(
-        {
-            "delay": delay,
-            "ttl": ttl,
-            "timeout": timeout,
-            "deadline": deadline,
-            "version_deadline": version_deadline,
-            "wait_timeout": wait_timeout,
-        }
-    )
     given: dict[str, Any] = {
         "delay": delay,
         "ttl": ttl,
         "attempt_timeout": timeout,
         "deadline": deadline,
         "max_attempts": max_attempts,
+        "retry_first": retry_first,
+        "retry_factor": retry_factor,
+        "retry_max": retry_max,
         "idempotency_key": idempotency_key,
         "version": version,
         "version_deadline": version_deadline,
@@ -72,6 +70,8 @@ def trigger(
         "tags": tag,
         "metadata": metadata(metadata_json),
     }
+    lengths = ("delay", "ttl", "deadline", "retry_first", "retry_max", "version_deadline")
+    checked_durations({"timeout": timeout, "wait_timeout": wait_timeout} | {name: given[name] for name in lengths})
     options = {name: value for name, value in given.items() if value not in (None, [], {})}
     order = Order(routine, positional, named, run_id, options)
     return asyncio.run(_trigger(Screen(as_json=as_json), order, wait or wait_timeout is not None, wait_timeout))

@@ -38,6 +38,9 @@ class RunOptions(TypedDict, total=False):
     deadline: Duration
     attempt_timeout: Duration
     max_attempts: int
+    retry_first: Duration
+    retry_factor: float
+    retry_max: Duration
     idempotency_key: str
     queue: str
     pool: str

@@ -26,7 +26,9 @@ LongshoreError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -193,11 +195,33 @@ class AbortRun(LongshoreError):
 
 
 class RetryAfter(LongshoreError):
-    """Raised by a routine: try again after `seconds`, if an attempt is left."""
+    """Raised by a routine: try again then, if an attempt is left; at most 30 days later.
 
-    def __init__(self, seconds: float, message: str = "") -> None:
-        super().__init__(message or f"retry after {seconds:g} s")
+    `seconds` may also be a timedelta, or an instant (a datetime with a time zone). Raises UsageError for anything else.
+    """
+
+    def __init__(self, seconds: float | timedelta | datetime, message: str = "") -> None:
+        spelled = _spelled(seconds)
+        super().__init__(message or f"retry {spelled}")
         self.seconds = seconds
+
+    def seconds_from(self, now: datetime) -> float:
+        """How long to wait, seen from `now` (aware), in seconds; never negative."""
+        when = self.seconds
+        if isinstance(when, datetime):
+            when = when - now
+        return max(0.0, when.total_seconds() if isinstance(when, timedelta) else float(when))
+
+
+def _spelled(when: object) -> str:
+    if isinstance(when, datetime) and when.tzinfo is not None:
+        return f"at {when.isoformat(timespec='seconds')}"
+    if isinstance(when, timedelta):
+        return f"after {when.total_seconds():g} s"
+    if isinstance(when, int | float) and not isinstance(when, bool) and math.isfinite(when):
+        return f"after {when:g} s"
+    zone = ", and this one has no time zone" if isinstance(when, datetime) else ""
+    raise UsageError(f"RetryAfter({when!r}): give seconds, a timedelta, or a datetime with a time zone{zone}")
 
 
 def nearest(wanted: str, known: Sequence[str], limit: int = 3) -> list[str]:

@@ -53,6 +53,9 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     deadline_ms: int | None = None
     timeout_ms: int | None = None
     max_attempts: int | None = None
+    retry_first_ms: int | None = None
+    retry_factor: float | None = None
+    retry_max_ms: int | None = None
     idempotency_key: str = ""
     queue: str = ""
     concurrency_key: str = ""

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from longshore.core.care import Care
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 
 
@@ -188,6 +189,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     span: str = ""  # traceparent of the last placement
     history_seq: int = 0
     flow: Flow | None = None
+    care: Care | None = None
     ticket: int = 0  # its place in its lane; older tickets in the heap are dead (not stored)
     alone: bool = (
         False  # (crashes >= 2, not stored) from the second crash on: on a worker process that executes nothing else

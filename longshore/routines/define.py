@@ -37,7 +37,7 @@ class RoutineOptions(TypedDict, total=False):
     queue: str
     max_attempts: int
     timeout: Duration
-    retry_on: type[BaseException] | Iterable[type[BaseException]]
+    retry_on: type[BaseException] | str | Iterable[type[BaseException] | str]
     retry_first: Duration
     retry_factor: float
     retry_max: Duration
@@ -172,6 +172,7 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
     wanted = given.get("cache", kind == "task")
     if not isinstance(wanted, bool):
         raise DefinitionError(f"cache={wanted!r}: write True or False")
+    classes, names = _retry_on(given.get("retry_on", Exception))
     return Policy(
         max_attempts=_attempts(given.get("max_attempts", 1 if kind == "workflow" else 3)),
         cache=wanted and versions.parse(version).released,
@@ -179,7 +180,8 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         isolation=_isolation(function, given.get("isolation")),
         queue=_queue(given.get("queue", "default")),
         timeout=_limit(given, "timeout"),
-        retry_on=_retry_on(given.get("retry_on", Exception)),
+        retry_on=classes,
+        retry_on_names=names,
         retry_first=first,
         retry_factor=_factor(given.get("retry_factor", 2.0)),
         retry_max=longest,
@@ -224,11 +226,18 @@ def _queue(value: object) -> str:
     return value
 
 
-def _retry_on(value: object) -> tuple[type[BaseException], ...]:
-    classes = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
-    if not classes or not all(isinstance(one, type) and issubclass(one, BaseException) for one in classes):
-        raise DefinitionError(f"retry_on={value!r}: write an exception class or several, e.g. (OSError, TimeoutError)")
-    return classes
+def _retry_on(value: object) -> tuple[tuple[type[BaseException], ...], frozenset[str]]:
+    """The classes, and the names of classes (those of builtins without their module)."""
+    given = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+    names = frozenset(one.removeprefix("builtins.") for one in given if isinstance(one, str))
+    classes = tuple(one for one in given if isinstance(one, type) and issubclass(one, BaseException))
+    wrong = [name for name in names if not all(part.isidentifier() for part in name.split("."))]
+    if not given or wrong or len(classes) + sum(isinstance(one, str) for one in given) < len(given):
+        raise DefinitionError(
+            f"retry_on={value!r}: write an exception class or several, e.g. (OSError, TimeoutError), or their names, "
+            'e.g. "httpx.ConnectError"'
+        )
+    return classes, names
 
 
 def _isolation(function: Callable[..., Any], value: object) -> Isolation:

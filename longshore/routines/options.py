@@ -36,6 +36,9 @@ class TriggerOptions(TypedDict, total=False):
     deadline: Duration
     timeout: Duration
     max_attempts: int
+    retry_first: Duration
+    retry_factor: float
+    retry_max: Duration
     idempotency_key: str
     queue: str
     concurrency_key: str
@@ -49,7 +52,9 @@ class TriggerOptions(TypedDict, total=False):
 
 
 _TEXTS: Final = frozenset({"idempotency_key", "queue", "concurrency_key", "pool"})
-_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout", "version_deadline"})
+_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout", "retry_first", "retry_max", "version_deadline"})
+_MAY_BE_ZERO: Final = frozenset({"delay", "retry_first", "retry_max"})
+_AT_MOST_30_DAYS: Final = _MAY_BE_ZERO | {"version_deadline"}
 
 
 def to_message(options: TriggerOptions) -> Options:
@@ -66,6 +71,7 @@ def to_message(options: TriggerOptions) -> Options:
             fields[name] = _CHECKS[name](value)
         else:
             raise _unknown(name)
+    _check_retries(fields)
     return Options(**fields)
 
 
@@ -74,9 +80,9 @@ def _milliseconds(name: str, value: Duration) -> int:
         length = duration(value)
     except UsageError as error:
         raise UsageError(f"option {name}: {error}") from None
-    if name in ("delay", "version_deadline") and length > MAX_DELAY:
+    if name in _AT_MOST_30_DAYS and length > MAX_DELAY:
         raise UsageError(f"option {name}: {value!r} is over {MAX_DELAY.days} days")
-    if name != "delay" and not length:
+    if name not in _MAY_BE_ZERO and not length:
         raise UsageError(f"option {name}: a {name} of zero ends every run at once; give a longer one")
     # Upwards: a limit is never shorter, a delay never earlier than it was asked for.
     return -(-length // timedelta(milliseconds=1))
@@ -92,6 +98,18 @@ def _max_attempts(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ATTEMPTS_CAP:
         raise UsageError(f"option max_attempts: {value!r} is not a whole number from 1 to {MAX_ATTEMPTS_CAP}")
     return value
+
+
+def _retry_factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < math.inf:
+        raise UsageError(f"option retry_factor: {value!r} is not a number from 1 on")
+    return float(value)
+
+
+def _check_retries(fields: dict[str, Any]) -> None:
+    first, longest = fields.get("retry_first_ms"), fields.get("retry_max_ms")
+    if first is not None and longest is not None and longest < first:
+        raise UsageError("option retry_max: it is shorter than retry_first; give a longer one")
 
 
 def _priority(value: object) -> float:
@@ -141,6 +159,7 @@ def _on_parent_end(value: object) -> str:
 
 _CHECKS: Final = {
     "max_attempts": _max_attempts,
+    "retry_factor": _retry_factor,
     "priority": _priority,
     "tags": _tags,
     "metadata": _metadata,

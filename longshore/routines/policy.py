@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from longshore.core.errors import RemoteError
+
 Kind = Literal["task", "action", "workflow"]
 Isolation = Literal["thread", "process", "loop"]
 OnCrash = Literal["retry", "fail"]
@@ -36,3 +38,18 @@ class Policy:
     """What becomes of it when the workflow that called it ends first. None: as that workflow says."""
     children_version: ChildrenVersion = "pinned"
     """Which version its calls ask for where they say nothing: the one imported beside it, or the newest offered."""
+    retry_on_names: frozenset[str] = frozenset()
+    """The same by name, `module.Class` or a builtin's, for classes that need not be importable."""
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether a failure of this kind is tried again while attempts are left."""
+        if isinstance(error, self.retry_on):
+            return True
+        names = self.retry_on_names
+        if not names:
+            return False
+        if isinstance(error, RemoteError) and error.type.removeprefix("builtins.") in names:
+            return True
+        return any(
+            f"{one.__module__}.{one.__qualname__}".removeprefix("builtins.") in names for one in type(error).__mro__
+        )

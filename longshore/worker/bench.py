@@ -7,6 +7,7 @@ Synchronous and free of threads; `processes` use it inside the child. It never r
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -161,8 +162,8 @@ def judge(attempt: Attempt, error: BaseException) -> Verdict:
     match error:
         case AbortRun():
             return Verdict(ABORTED, retry=False)
-        case RetryAfter(seconds=seconds):
-            return Verdict(FAILED, retry_after_ms=max(0, int(seconds * 1000)))
+        case RetryAfter():
+            return Verdict(FAILED, retry_after_ms=math.ceil(error.seconds_from(datetime.now(UTC)) * 1000))
         case PayloadUnavailable():
             return Verdict(FAILED)
         case EncodingError():
@@ -176,7 +177,7 @@ def judge(attempt: Attempt, error: BaseException) -> Verdict:
         return Verdict(FAILED)
     if isinstance(error, UsageError) and not isinstance(error, Rejected):  # the code is wrong: again is the same again
         return Verdict(FAILED, retry=False)
-    return Verdict(FAILED, retry=isinstance(error, attempt.routine.policy.retry_on))
+    return Verdict(FAILED, retry=attempt.routine.policy.retries(error))
 
 
 def check_wanted(attempt: Attempt) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+from longshore.core.care import Care, Crash
 from longshore.core.changes import (
     Changes,
     HistoryRow,
@@ -79,6 +80,7 @@ FULL: dict[str, Any] = {
     "max_attempts": 7,
     "timeout_ms": 1,
     "version_deadline_ms": 60_000,
+    "care": Care(retry_first_ms=5, crashes=[Crash(NOW, "w1", 1, "gone", "Segmentation fault")]),
     "parent_id": run_id(999),
     "parent_address": Address("0/1:2"),
     "parent_generation": 1,

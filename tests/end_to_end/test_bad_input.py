@@ -138,6 +138,11 @@ async def test_the_largest_message_that_the_broker_takes_is_put_aside_in_bounded
 
 REFUSED: dict[str, tuple[Trigger, str, str]] = {
     "more attempts than allowed": (Trigger("add", options=Options(max_attempts=1000)), "max_attempts", "250"),
+    "a first delay below zero": (Trigger("add", options=Options(retry_first_ms=-1)), "retry_first_ms", "from 0"),
+    "a factor that shrinks": (Trigger("add", options=Options(retry_factor=0.5)), "retry_factor", "from 1 on"),
+    "a longest delay under the first": (
+        Trigger("add", options=Options(retry_first_ms=9, retry_max_ms=5)), "retry_max_ms", "less than",
+    ),
     "a delay of two months": (Trigger("add", options=Options(delay_ms=6 * 10**9)), "delay_ms", "2592000000"),
     "a negative deadline": (Trigger("add", options=Options(deadline_ms=-1)), "deadline_ms", "from 1"),
     "eleven tags": (Trigger("add", options=Options(tags=[str(i) for i in range(11)])), "tags", "10"),

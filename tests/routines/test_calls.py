@@ -144,6 +144,9 @@ def test_every_option_travels() -> None:
             "deadline": "2m",
             "timeout": "1us",
             "max_attempts": 250,
+            "retry_first": 0,
+            "retry_factor": 3,
+            "retry_max": "1h",
             "idempotency_key": "k",
             "queue": "q",
             "pool": "p",
@@ -157,6 +160,7 @@ def test_every_option_travels() -> None:
     )
     assert options.on_parent_end == "abandon"
     assert (options.version, options.version_deadline_ms) == ("1.2.0-dev", 2_592_000_000)
+    assert (options.retry_first_ms, options.retry_factor, options.retry_max_ms) == (0, 3.0, 3_600_000)
     assert (options.delay_ms, options.ttl_ms, options.deadline_ms, options.timeout_ms) == (
         2_592_000_000,
         1000,
@@ -176,6 +180,10 @@ def test_every_option_travels() -> None:
         ({"delay": "later"}, "option delay: 'later' is not a duration"),
         ({"timeout": 0}, "give a longer one"),
         ({"max_attempts": 251}, "from 1 to 250"),
+        ({"retry_first": "31d"}, "over 30 days"),
+        ({"retry_factor": 0.5}, "from 1 on"),
+        ({"retry_factor": float("inf")}, "from 1 on"),
+        ({"retry_first": 2, "retry_max": 1}, "shorter than retry_first"),
         ({"queue": ""}, "option queue"),
         ({"priority": float("nan")}, "number of seconds"),
         ({"tags": "a"}, r"tags=\["),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from longshore import DefinitionError, define
+from longshore import DefinitionError, RemoteError, define
 
 
 def plain(x: int) -> int:
@@ -111,6 +111,8 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", queue="")(plain), "name of a queue"),
         (lambda: define.task(name="a", retry_on=3)(plain), "exception class"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", retry_on=())(plain), "exception class"),
+        (lambda: define.task(name="a", retry_on="not a name")(plain), "their names"),
+        (lambda: define.task(name="a", retry_on=(OSError, 3))(plain), "exception class"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", retry_factor=0.5)(plain), "from 1 on"),
         (lambda: define.task(name="a", retry_factor=math.inf)(plain), "from 1 on"),
         (lambda: define.task(name="a", retry_first="2m")(plain), "longer retry_max"),
@@ -137,3 +139,15 @@ def test_a_wrong_declaration_is_refused_and_says_what_to_write(declare: Callable
 def test_a_refusal_names_the_place_of_the_function() -> None:
     with pytest.raises(DefinitionError, match=r"task 'a' \(.*test_define\.py:\d+\)"):
         define.task(name="a", max_attempts=0)(plain)
+
+
+def test_what_is_tried_again_may_be_named_without_being_importable() -> None:
+    policy = define.task(name="a", retry_on=("nowhere.Timeout", "builtins.OSError", KeyError))(plain).policy
+    unknown = type("Timeout", (Exception,), {"__module__": "nowhere"})
+    assert policy.retries(unknown()) and policy.retries(type("Later", (unknown,), {})())
+    assert policy.retries(FileNotFoundError()) and policy.retries(KeyError())
+    assert policy.retries(RemoteError("nowhere.Timeout", "far away")) and policy.retries(
+        RemoteError("builtins.OSError", "")
+    )
+    assert not policy.retries(ValueError()) and not policy.retries(RemoteError("elsewhere.Timeout", ""))
+    assert not define.task(name="a", retry_on=OSError)(plain).policy.retries(unknown())

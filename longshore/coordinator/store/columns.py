@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore.core.care import Care
 from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, ClaimCheck, Failure, Offer, Value
 
@@ -17,6 +18,7 @@ encode_pack: Final = msgspec.msgpack.Encoder().encode
 _check: Final = msgspec.json.Decoder(ClaimCheck)
 _failure: Final = msgspec.msgpack.Decoder(Failure)
 _offers: Final = msgspec.msgpack.Decoder(list[Offer])
+_care: Final = msgspec.json.Decoder(Care)
 _cuts: Final = msgspec.json.Decoder(list[tuple[int, int]])
 _ids: Final = msgspec.msgpack.Decoder(list[str])
 
@@ -66,6 +68,11 @@ def offers_of(stored: bytes) -> list[Offer]:
 def cuts_of(stored: str) -> list[tuple[int, int]]:
     """The cuts of a fork of forks from their column."""
     return _cuts.decode(stored) if stored else []
+
+
+def care_of(stored: str) -> Care | None:
+    """What is kept of a run that needs care, from its column."""
+    return _care.decode(stored) if stored else None
 
 
 def ids_of(stored: bytes) -> list[str]:

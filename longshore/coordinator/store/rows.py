@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from longshore.coordinator.store.columns import Micros, cuts_of, encode_pack, moment, moment_of, names, ref_of, text_of
+from longshore.coordinator.store.columns import (
+    Micros,
+    care_of,
+    cuts_of,
+    encode_pack,
+    moment,
+    moment_of,
+    names,
+    ref_of,
+    text_of,
+)
 from longshore.core.changes import NewDelivery, NewRun, Outcome
 from longshore.core.ids import RunId
 from longshore.core.message import ClaimCheck, Value
@@ -24,7 +34,7 @@ INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
     " rest_until forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
-    " version_deadline_ms tags metadata input_ref"
+    " version_deadline_ms care tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -33,20 +43,20 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes hung"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes hung care"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
     " history_seq result"
 )
-ENDED_RARELY: Final = names("crashes cached span last_seq result_ref error")
+ENDED_RARELY: Final = names("crashes cached span last_seq care result_ref error")
 SELECTED: Final = names(
     "id routine kind asked_version version queue pool priority status epoch attempt crashes losses session worker_id"
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
     " forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
-    " version_deadline_ms"
+    " version_deadline_ms care"
 )
 DEFAULTS: Final = {
     "generation": "-1",
@@ -54,7 +64,9 @@ DEFAULTS: Final = {
     "forked_seq": "-1",
     "result_ref": "''",
     "error": "NULL",
-    **dict.fromkeys(names("correlation_id traceparent span cuts seed concurrency_key tags metadata input_ref"), "''"),
+    **dict.fromkeys(
+        names("correlation_id traceparent span cuts seed concurrency_key care tags metadata input_ref"), "''"
+    ),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
@@ -125,6 +137,8 @@ def is_plain_new(new: NewRun) -> bool:
     run = new.run
     if run.flow is not None or run.cached or run.traceparent or run.span or run.plain or run.correlation_id:
         return False
+    if run.care is not None:
+        return False
     if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or run.concurrency_key:
         return False
     if new.tags or new.metadata or run.version_deadline_ms:
@@ -163,6 +177,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         1 if run.spared else 0,
         run.concurrency_key,
         run.version_deadline_ms or 0,
+        text_of(run.care) if run.care else "",
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
@@ -194,6 +209,10 @@ def is_plain(run: Run) -> bool:
     """Whether all of UPDATED_RARELY are what they are by default."""
     if run.flow is not None or run.crashes or run.losses or run.cached or run.traceparent or run.span:
         return False
+    return run.care is None and _has_no_time(run)
+
+
+def _has_no_time(run: Run) -> bool:
     return run.due_at is None and run.ttl_at is None and run.deadline_at is None and run.cancel_at is None
 
 
@@ -211,6 +230,7 @@ def updated_rarely(run: Run, at: Micros) -> tuple[Any, ...]:
         run.traceparent,
         run.span,
         *_flow(run.flow, at),
+        text_of(run.care) if run.care else "",
     )
 
 
@@ -240,7 +260,7 @@ def is_plain_end(outcome: Outcome) -> bool:
     run = outcome.run
     if type(outcome.result) is not bytes or outcome.error is not None:
         return False
-    return run.flow is None and not (run.crashes or run.cached or run.span)
+    return run.flow is None and run.care is None and not (run.crashes or run.cached or run.span)
 
 
 def ended_rarely(outcome: Outcome) -> tuple[Any, ...]:
@@ -251,6 +271,7 @@ def ended_rarely(outcome: Outcome) -> tuple[Any, ...]:
         1 if run.cached else 0,
         run.span,
         0 if run.flow is None else run.flow.last_seq,
+        text_of(run.care) if run.care else "",
         ref_of(check) if isinstance(check, ClaimCheck) else "",
         None if error is None else encode_pack(error),
     )
@@ -296,6 +317,9 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     flow["cuts"] = cuts_of(flow["cuts"])
     flow["rest_until"], flow["forked_at"] = moment(flow["rest_until"]), moment(flow["forked_at"])
     fields["created_at"] = moment_of(fields["created_at"])
+    fields["care"] = care = care_of(fields["care"])
+    if care is not None and care.pool:
+        fields["pool"] = care.pool
     fields["status"] = Status(fields["status"])
     fields["max_attempts"] = fields["max_attempts"] or None
     fields["timeout_ms"] = fields["timeout_ms"] or None

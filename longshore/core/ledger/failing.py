@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from longshore.core.ledger import caching, forgetting, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
@@ -11,7 +9,15 @@ from longshore.core.ledger.placing import AHEAD, missing_version, unpin
 from longshore.core.ledger.recording import announce, let_go, move, touch
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Failure, Finished
-from longshore.core.policy import CRASHES_TO_BLOCK, CRASHES_TO_ISOLATE, LOSSES_TO_BLOCK, attempts_allowed, retry_delay
+from longshore.core.policy import (
+    CRASHES_TO_BLOCK,
+    CRASHES_TO_ISOLATE,
+    LOSSES_TO_BLOCK,
+    attempts_allowed,
+    delay_after,
+    retries_of,
+    retry_delay,
+)
 from longshore.core.run import Flow, Run, Status, is_started_workflow
 
 
@@ -25,9 +31,9 @@ def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
         conclude(state, round_, run, Status.FAILED, f"attempt {run.attempt} of {allowed}: {summary}", error=error)
         return
     if report.retry_after_ms is not None:
-        delay = timedelta(milliseconds=report.retry_after_ms)
+        delay = delay_after(report.retry_after_ms)
     else:
-        delay = retry_delay(offer, run.attempt, round_.chance())
+        delay = retry_delay(retries_of(offer, run.care), run.attempt, round_.chance())
     _detach(state, round_, run)
     run.due_at = round_.now + delay
     run.crashes = 0

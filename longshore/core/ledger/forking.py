@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from longshore.core.care import renewed
 from longshore.core.changes import NewRun
 from longshore.core.errors import nearest
 from longshore.core.forks import ForkPoint, NewFork
@@ -127,6 +128,7 @@ def _forked(round_: Round, message: Fork, fork_id: RunId, source: Run, flow: Flo
         max_attempts=source.max_attempts,
         timeout_ms=source.timeout_ms,
         version_deadline_ms=source.version_deadline_ms,
+        care=renewed(source.care),
         root_id=fork_id,
         reply_to=message.reply_to,
         correlation_id=message.ask_id if message.plain else "",

@@ -17,7 +17,7 @@ from longshore.core.ledger import caching, placing, versioning
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
-from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.policy import MAX_ATTEMPTS_CAP, care_asked, check_retries
 from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
 from longshore.core.versions import is_version
@@ -66,6 +66,8 @@ def check_options(options: Options) -> tuple[str, str] | None:
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
             return name, f"{name} is {value}; it must be from {low} to {high}"
+    if problem := check_retries(options):
+        return problem
     if len(options.tags) > MAX_TAGS or any(not 0 < len(tag) <= MAX_TAG_LENGTH for tag in options.tags):
         return "tags", f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_LENGTH} characters"
     for name in ("idempotency_key", "queue", "concurrency_key", "pool"):
@@ -230,6 +232,7 @@ def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Ru
         version_deadline_ms=options.version_deadline_ms,
     )
     run.concurrency_key = options.concurrency_key
+    run.care = care_asked(options)
     if options.queue:
         run.queue = options.queue
     return run

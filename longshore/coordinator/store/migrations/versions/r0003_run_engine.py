@@ -1,4 +1,5 @@
-"""What the run engine keeps: queues with their limits, and under which of their keys a run is counted."""
+"""What the run engine keeps: queues with their limits, and under which of their keys a run is counted; what is kept of
+runs that need care, and what their code keeps over attempts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +12,9 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("version_deadline_ms", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("run", sa.Column("care", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("checkpoint", sa.LargeBinary()))
+    op.add_column("run", sa.Column("checkpoint_ref", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
@@ -26,5 +30,5 @@ QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max
 
 def downgrade() -> None:
     op.drop_table("queue")
-    for name in ("version_deadline_ms", "hung", "concurrency_key"):
+    for name in ("checkpoint_ref", "checkpoint", "care", "version_deadline_ms", "hung", "concurrency_key"):
         op.drop_column("run", name)

@@ -1,0 +1,40 @@
+"""What the ledger keeps of the few runs that need more care than others: retries of their own, crashes as evidence.
+
+An ordinary run has none of it (`Run.care` is None). Facts only; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Crash(msgspec.Struct, omit_defaults=True, gc=False):
+    """One loss of a worker, or of the run's own process, while it executed. `tail` is the end of what the dead process
+    wrote to stderr, where it is known."""
+
+    at: datetime
+    worker_id: str
+    attempt: int
+    reason: str
+    tail: str = ""
+
+
+class Care(msgspec.Struct, omit_defaults=True, gc=False):
+    """See the module. What is None is as the routine says."""
+
+    retry_first_ms: int | None = None
+    retry_factor: float | None = None
+    retry_max_ms: int | None = None
+    crashes: list[Crash] = []
+    """The last ones in a row, oldest first."""
+    pool: str = ""
+    """Where it goes on since it ran out of memory."""
+
+
+def renewed(care: Care | None) -> Care | None:
+    """What of it goes over to a new run with the same options."""
+    if care is None or (care.retry_first_ms, care.retry_factor, care.retry_max_ms) == (None, None, None):
+        return None
+    return Care(care.retry_first_ms, care.retry_factor, care.retry_max_ms)
