@@ -10,6 +10,7 @@
 | why           | one     |                                   | why it waits, or None                            |
 | runs          |         | status, routine, tag, limit, cursor (the last row's no) | rows, newest first         |
 | workers       |         |                                   | rows                                             |
+| queues        |         |                                   | rows, by name                                    |
 | dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
 | dead_letter   |         | id                                | the letter with its body                         |
 | ping          |         |                                   | term, holder, at (of the last commit), now       |
@@ -26,7 +27,9 @@ import msgspec
 
 from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.errors import LongshoreError
+from longshore.core.ledger import no_rule
 from longshore.core.message import Answer, Ask
+from longshore.core.queues import NAMESPACE
 from longshore.core.run import FINAL, Status
 
 _log = logging.getLogger("longshore.coordinator")
@@ -158,6 +161,19 @@ def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
     return memory["workers"]
 
 
+def _queues(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    """The queues that have a rule, are offered, or that runs are in; `*`, the namespace, first."""
+    counted, rules = queries.queues(), memory["queues"]
+    if NAMESPACE in rules:
+        counted[NAMESPACE] = {
+            "queued": sum(one["queued"] for one in counted.values()),
+            "executing": sum(one["executing"] for one in counted.values()),
+            "oldest_at": min((one["oldest_at"] for one in counted.values() if one["oldest_at"]), default=None),
+        }
+    nothing = {"queued": 0, "executing": 0, "oldest_at": None}
+    return [{**(rules.get(name) or no_rule(name)), **counted.get(name, nothing)} for name in sorted({*rules, *counted})]
+
+
 def _dead(ask: Ask, queries: Queries, memory: Memory) -> Any:
     rows, _ = queries.dead_letters(limit=_limit(ask, 50), cursor=_whole(ask, "cursor", 0) or None)
     return rows
@@ -183,6 +199,7 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "journal": _journal,
     "runs": _runs,
     "workers": _workers,
+    "queues": _queues,
     "dead": _dead,
     "dead_letter": _dead_letter,
     "ping": _ping,

@@ -16,7 +16,20 @@ from longshore.core import envelope
 from longshore.core.changes import Inbound, Internal, Unreadable
 from longshore.core.errors import DecodeError
 from longshore.core.ids import RunId, SessionId
-from longshore.core.message import MAX_BODY, Ask, ChildDied, Command, CompleteToken, Fork, Mark, Signal, Trigger
+from longshore.core.message import (
+    MAX_BODY,
+    Ask,
+    ChildDied,
+    Command,
+    CompleteToken,
+    Fork,
+    LimitQueue,
+    Mark,
+    PauseQueue,
+    ResumeQueue,
+    Signal,
+    Trigger,
+)
 from longshore.serialization.envelope import is_json, unpack_commands, unpack_reports
 from longshore.telemetry.ids import valid
 
@@ -143,7 +156,7 @@ def _adopt(message: Incoming, found: list[Command]) -> None:
     """What a foreign program says beside the body: who it is, where it listens, in which trace it stands."""
     traceparent = message.headers.get(envelope.TRACEPARENT, "")
     for position, command in enumerate(found):
-        if isinstance(command, Signal | CompleteToken | Fork):
+        if isinstance(command, Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue):
             command.reply_to = message.reply_to
             command.ask_id = message.correlation_id
         if isinstance(command, Signal) and not command.signal_id and message.message_id:

@@ -243,11 +243,13 @@ class Coordinator:
 def _remembered(rounds: Rounds, ask: Ask) -> asks.Memory:
     """What the ledger's memory adds to the answer."""
     now = utcnow()
-    memory: asks.Memory = {"now": now, "why": None, "workers": []}
+    memory: asks.Memory = {"now": now, "why": None, "workers": [], "queues": {}}
     if ask.what in ("why", "run") and len(ask.run_ids) == 1:
         memory["why"] = rounds.ledger.why(ask.run_ids[0], now)
     elif ask.what == "workers":
         memory["workers"] = rounds.ledger.workers()
+    elif ask.what == "queues":
+        memory["queues"] = rounds.ledger.queues()
     return memory
 
 

@@ -16,6 +16,7 @@ from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
+from longshore.core.queues import QueueRow
 from longshore.core.records import CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import Run
 
@@ -141,6 +142,7 @@ class Snapshot(msgspec.Struct, gc=False):
     workers: list[WorkerRow]
     unsent: list[RunId]
     """Runs that ended in a batch whose messages may not have been sent: their outcomes go again."""
+    queues: list[QueueRow] = msgspec.field(default_factory=list)
 
 
 # -------------------------------------------------------------------------------------------------------- coming out
@@ -250,6 +252,8 @@ class Changes(msgspec.Struct, gc=False):
     """The last report taken of each session that reported (beside `workers`, which changes seldom)."""
     workers_until: datetime | None = None
     """Rows of sessions closed before this are to be forgotten (all of them, or a part: it is said again)."""
+    queues: dict[str, QueueRow | None] = msgspec.field(default_factory=dict)
+    """Rules of queues; None: it has none any more."""
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -288,6 +292,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.workers
             or self.taken
             or self.workers_until
+            or self.queues
             or self.cursors
             or self.cursors_done
             or self.returned

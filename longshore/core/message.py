@@ -12,7 +12,21 @@ from datetime import datetime
 from typing import Any, Final
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.orders import Ask, Cancel, Command, CompleteToken, Fork, Message, Resume, Signal, Trigger, tag_of
+from longshore.core.orders import (
+    Ask,
+    Cancel,
+    Command,
+    CompleteToken,
+    Fork,
+    LimitQueue,
+    Message,
+    PauseQueue,
+    Resume,
+    ResumeQueue,
+    Signal,
+    Trigger,
+    tag_of,
+)
 from longshore.core.parts import (
     Call,
     CallRow,
@@ -59,10 +73,12 @@ __all__ = [
     "Held",
     "Hello",
     "JournalPage",
+    "LimitQueue",
     "Mark",
     "Message",
     "Offer",
     "Options",
+    "PauseQueue",
     "Ping",
     "Progress",
     "Rejected",
@@ -71,6 +87,7 @@ __all__ = [
     "Report",
     "ReportItem",
     "Resume",
+    "ResumeQueue",
     "RunChanged",
     "Signal",
     "Start",

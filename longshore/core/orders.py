@@ -94,9 +94,43 @@ class Fork(Message, tag=tag_of):
     plain: bool = False
 
 
+class LimitQueue(Message, tag=tag_of):
+    """Set limits of a queue: runs that may execute at once, of each concurrency key too, starts per period (`10/1m`),
+    runs that may wait for their first start. What is left out stays as it is, null lifts it. The queue `*` is the whole
+    namespace. `create`: one that nobody has named yet. Answered with Answer."""
+
+    queue: str
+    limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    key_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    rate: str | msgspec.UnsetType | None = msgspec.UNSET
+    max_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    create: bool = False
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class PauseQueue(Message, tag=tag_of):
+    """Start nothing more from a queue. Answered with Answer."""
+
+    queue: str
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class ResumeQueue(Message, tag=tag_of):
+    """Let a paused queue go on. Answered with Answer."""
+
+    queue: str
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=tag_of):
-    """A question. `what`: run, outcome, history, tree, why, runs, workers, dead, dead_letter, ping. Answered with
-    Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
+    """A question. `what`: run, outcome, history, tree, why, runs, workers, queues, dead, dead_letter, ping. Answered
+    with Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
 
     what: str
     ask_id: str
@@ -105,4 +139,4 @@ class Ask(Message, tag=tag_of):
     params: dict[str, Any] = {}
 
 
-Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork
+Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue

@@ -24,10 +24,13 @@ from longshore.core.message import (
     CompleteToken,
     Directive,
     Fork,
+    LimitQueue,
     Message,
     Options,
+    PauseQueue,
     Reply,
     ReportItem,
+    ResumeQueue,
     Signal,
     Trigger,
 )
@@ -194,7 +197,27 @@ class _ForeignFork(msgspec.Struct, tag_field="type", tag="fork", forbid_unknown_
     fork_id: str = ""
 
 
-_ForeignCommand = _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion | _ForeignFork
+class _ForeignLimitQueue(msgspec.Struct, tag_field="type", tag="limit_queue", forbid_unknown_fields=True):
+    queue: str
+    limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    key_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    rate: str | msgspec.UnsetType | None = msgspec.UNSET
+    max_size: int | msgspec.UnsetType | None = msgspec.UNSET
+    create: bool = False
+
+
+class _ForeignPauseQueue(msgspec.Struct, tag_field="type", tag="pause_queue", forbid_unknown_fields=True):
+    queue: str
+
+
+class _ForeignResumeQueue(msgspec.Struct, tag_field="type", tag="resume_queue", forbid_unknown_fields=True):
+    queue: str
+
+
+_ForeignQueueOrder = _ForeignLimitQueue | _ForeignPauseQueue | _ForeignResumeQueue
+_ForeignCommand = (
+    _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion | _ForeignFork | _ForeignQueueOrder
+)
 
 
 @cache
@@ -231,6 +254,13 @@ def _json_value(raw: msgspec.Raw) -> bytes:
     return b"%c%b" % (JSON_TEXT, text) if text else b""
 
 
+def _queue_order(command: _ForeignQueueOrder) -> Command:
+    if isinstance(command, _ForeignLimitQueue):
+        return LimitQueue(**msgspec.structs.asdict(command), plain=True)
+    kind = PauseQueue if isinstance(command, _ForeignPauseQueue) else ResumeQueue
+    return kind(command.queue, plain=True)
+
+
 def _own(command: _ForeignCommand) -> Command:
     if isinstance(command, _ForeignCancel):
         return Cancel(run_id=RunId(command.run_id), reason=command.reason)
@@ -240,6 +270,8 @@ def _own(command: _ForeignCommand) -> Command:
         return Fork(RunId(command.run_id), Address(command.at), command.version, RunId(command.fork_id), plain=True)
     if isinstance(command, _ForeignCompletion):
         return CompleteToken(command.token, _json_value(command.value), command.error, plain=True)
+    if isinstance(command, _ForeignQueueOrder):
+        return _queue_order(command)
     args, kwargs = bytes(command.args), bytes(command.kwargs)
     if not args.startswith(b"["):
         raise DecodeError(f"trigger of {command.routine!r}: `args` must be a JSON array")

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from longshore.core.changes import Changes, Inbound, ReplyReturned, ReportsBound, SessionReturned
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.ledger import Ledger
-from longshore.core.ledger.state import State, lane_of
+from longshore.core.ledger.lanes import lane_of
+from longshore.core.ledger.state import State
 from longshore.core.message import (
     Ask,
     Beat,
@@ -341,7 +342,7 @@ class Throwing(RuleBasedStateMachine):
         if run.status is Status.BLOCKED or live.session:
             return True
         if live.ticket:
-            return any(ticket == live.ticket for _, ticket, _ in self.state.lanes[lane_of(live)].heap)
+            return any(ticket == live.ticket for _, ticket, _ in self.state.lanes.all[lane_of(live)].heap)
         leader = self.state.same_key.get(run.cache_key)
         return run.cache_key in self.state.filling or (leader is not None and leader != run.id)
 

@@ -198,7 +198,7 @@ def test_nothing_is_kept_in_memory_of_thousands_that_are_put_away() -> None:
     assert {world.status(run_id) for run_id in ids} == {S.SUSPENDED}
     state = world.ledger._state
     assert world.ledger.size == 0 and not state.sessions[worker].held
-    assert len(state.alarms) < 1100 and sum(len(lane.heap) for lane in state.lanes.values()) == 0
+    assert len(state.alarms) < 1100 and sum(len(lane.heap) for lane in state.lanes.all.values()) == 0
     assert not state.unanswered
 
 

@@ -19,6 +19,7 @@ from longshore.coordinator.store.columns import failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
+from longshore.coordinator.store.queues import counts
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
 from longshore.core.ids import RunId
@@ -215,6 +216,12 @@ class Queries:
         """Who owns the ledger."""
         row = self._one(select(owner))
         return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": _time(row["at"])}
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """Of every queue that runs wait or execute in: how many, and since when the oldest waits."""
+        with translated("the ledger cannot be asked"):
+            found = counts(self._reading())
+        return {name: {**queue, "oldest_at": _time(queue.pop("oldest"))} for name, queue in found.items()}
 
     def journal(self, run_id: str, *, after: int = 0, address: str = "") -> Recorded | None:
         """See `recordings.recorded`."""

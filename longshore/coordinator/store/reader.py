@@ -27,6 +27,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
+from longshore.coordinator.store.queues import all_rules
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import Facts, Needs, Snapshot
@@ -309,11 +310,13 @@ class Reader:
             workers = self._sessions(connection, sessions, now)
             text = f"SELECT run_ids FROM unsent WHERE batch_no > {self._mark} ORDER BY batch_no"
             unsent = connection.exec_driver_sql(text, (published_batch,)).scalars().all()
+            queues = all_rules(connection)
         return Snapshot(
             term=term,
             runs=runs,
             workers=workers,
             unsent=[RunId(run_id) for packed in unsent for run_id in ids_of(packed)],
+            queues=queues,
         )
 
     def _sessions(self, connection: Connection, named: Collection[SessionId], now: datetime) -> list[WorkerRow]:

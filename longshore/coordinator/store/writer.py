@@ -18,6 +18,8 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
+from longshore.coordinator.store.queues import QueueRows
+from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
 from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome, Unreadable
 from longshore.core.cursors import Cursor
@@ -123,6 +125,7 @@ class Writer:
         self._cache = upsert("cache", ("key", "run_id", "expires_at"), mark)
         self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
         self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
+        self._queues = QueueRows(mark)
         self._cursors = upsert("cursor", _CURSOR, mark)
         self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
         self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
@@ -241,6 +244,10 @@ class Writer:
             steps.append((self._taken, list(changes.taken.items())))
         if changes.workers_until:
             steps.append((self._workers_until, [(at[changes.workers_until],)]))
+        if changes.queues:
+            steps.append(
+                (self._queues, [(name, row and queue_values(row, at)) for name, row in changes.queues.items()])
+            )
         if changes.cursors or changes.cursors_done:
             self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:

@@ -2,10 +2,12 @@
 
 `ledger.py` is the face. `starting` begins runs, `placing` gives them to workers, `reporting` takes what workers say,
 `failing` decides about attempts and crashes, `commanding` and `delivering` serve workflows, `canceling`, `caching`,
-`ending`, `sessions` and `ticking` do what their names say; `recording` is the only place where a status changes.
+`ending`, `sessions` and `ticking` do what their names say; `lanes` is where queued runs stand, `limiting` which of them
+must wait, `queueing` who says so; `recording` is the only place where a status changes.
 """
 
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.ledger import Ledger
+from longshore.core.ledger.queueing import no_rule
 
-__all__ = ["Ledger", "LedgerConfig"]
+__all__ = ["Ledger", "LedgerConfig", "no_rule"]

@@ -20,7 +20,7 @@ def continued(state: State, round_: Round, session: Session, run: Run, report: F
     problem = ("input", "there is none") if value is None else check_value(value)
     if problem or value is None:
         raise ProtocolError(f"run {run.id} continues with an input that cannot be: {problem}")
-    let_go(round_, session, run)
+    let_go(state, round_, session, run)
     text = f"continues as generation {flow.generation + 1}"
     told = round_.facts.told_signals.get(run.id, ())
     unread = {seq for seq, _ in told if seq in report.unread or seq > (report.upto_seq or 0)}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from longshore.core.ids import RunId
 from longshore.core.ledger import placing
-from longshore.core.ledger.state import State, lane_of
+from longshore.core.ledger.lanes import lane_of
+from longshore.core.ledger.state import State
+from longshore.core.queues import NAMESPACE
 from longshore.core.run import FINAL, Flow, Run, Status
 
 HOLDERS_SHOWN = 10
+COUNTED_EXACTLY = 20_000
 
 
 def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None) -> dict[str, Any] | None:
@@ -44,7 +48,7 @@ def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
         if leader is None:
             return {"kind": "equal_run", "text": "an equal result is there; is about to complete with it"}
         return {"kind": "equal_run", "text": f"an equal run is being computed: {leader}", "holders": [leader]}
-    lane = state.lanes[lane_of(run)]
+    lane = state.lanes.all[lane_of(run)]
     candidates = [taker.session for taker in placing.takers(state, lane)]
     position = _position(state, run)
     if not candidates:
@@ -54,6 +58,9 @@ def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
             return {"kind": "version", "text": placing.missing_version(state, run), "position": position}
         pool = f" in pool {run.pool}" if run.pool else ""
         return {"kind": "worker", "text": f"no worker{pool} takes work now", "holders": holders, "position": position}
+    held_up = _limited(state, run, lane.queue, now)
+    if held_up is not None:
+        return {**held_up, "position": position}
     if run.alone:
         text = "waits for a worker process that executes nothing else, because its last workers crashed"
         names = [session.worker_id for session in candidates][:HOLDERS_SHOWN]
@@ -64,15 +71,46 @@ def _queued(state: State, run: Run, now: datetime) -> dict[str, Any]:
     return {"kind": "capacity", "text": text, "holders": busy, "position": position}
 
 
+def _limited(state: State, run: Run, name: str, now: datetime) -> dict[str, Any] | None:
+    """Which limit lets nothing more start, and the runs that hold it."""
+    for queue_name in (NAMESPACE, name) if name else ():
+        queue = state.queues.get(queue_name)
+        if queue is None:
+            continue
+        called = "the namespace" if queue_name == NAMESPACE else f"queue {queue_name!r}"
+        row, key = queue.row, run.concurrency_key
+        holders: list[RunId] = list(islice(queue.holding, HOLDERS_SHOWN))
+        if row.paused_at is not None:
+            return {"kind": "paused", "text": f"{called} is paused; resume it", "since": row.paused_at}
+        if row.limit is not None and len(queue.holding) >= row.limit:
+            text = f"{called} has its limit of {row.limit}: {len(queue.holding)} execute"
+            return {"kind": "limit", "text": text, "holders": holders}
+        if key and queue.is_full(key):
+            held = queue.keys[key]
+            text = f"{called} has its limit of {row.key_limit} for the concurrency key {key!r}"
+            return {"kind": "key_limit", "text": text, "holders": list(islice(held, HOLDERS_SHOWN))}
+        if queue.window is not None and queue.window.left(now) <= 0:
+            text = f"{called} has had its {row.rate} starts"
+            return {"kind": "rate", "text": text, "holders": holders, "next_at": queue.window.next_at()}
+    return None
+
+
 def _position(state: State, run: Run) -> int:
-    """How many go before it in its lane."""
-    live = [
-        entry
-        for entry in state.lanes[lane_of(run)].heap
-        if (other := state.runs.get(entry[2])) is not None and other.ticket == entry[1]
+    """How many of its queue go before it by their age and priority (of those with its concurrency key, if it has one;
+    among keys there are turns). With very many, those that have left meanwhile are counted too."""
+    lane = state.lanes.all[lane_of(run)]
+    key = run.concurrency_key if lane.queue else ""
+    heaps = [
+        other.rows[key].heap if key else other.heap
+        for other in state.lanes.all.values()
+        if other.queue == lane.queue and (not key or key in other.rows)
     ]
-    mine = next(entry for entry in live if entry[1] == run.ticket)
-    return sum(1 for entry in live if entry < mine)
+    own = lane.rows[key].heap if key else lane.heap
+    mine = next(entry for entry in own if entry[1] == run.ticket)
+    before = (entry for heap in heaps for entry in heap if entry < mine)
+    if sum(map(len, heaps)) > COUNTED_EXACTLY:
+        return sum(1 for _ in before)
+    return sum(1 for _, ticket, other_id in before if other_id in state.runs and state.runs[other_id].ticket == ticket)
 
 
 def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[
     if flow is not None:
         if flow.open_calls:
             cascade(state, round_, run, f"parent run {run.id} {what}", before=round_.now)
-        run.flow = Flow(generation=flow.generation + 1)
+        run.flow = Flow(generation=flow.generation + 1, hung=flow.hung)
         signaling.keep(round_, run, flow, run.flow, unread)
         forgetting.journal(state, round_, run, flow.generation)
 
@@ -201,7 +201,7 @@ def release_run(state: State, round_: Round, run: Run, reason: str, *, interrupt
     status = run.status
     _detach(state, round_, run)
     if status is Status.CANCELING:
-        if run.flow is None:
+        if not is_started_workflow(run):
             conclude(state, round_, run, Status.CANCELED, reason or "handed back while canceling")
         else:
             touch(round_, run)
@@ -220,7 +220,7 @@ def release_run(state: State, round_: Round, run: Run, reason: str, *, interrupt
 def _detach(state: State, round_: Round, run: Run) -> None:
     session = state.sessions.get(run.session)
     if session is not None:
-        let_go(round_, session, run)
+        let_go(state, round_, session, run)
 
 
 def _summary(error: Failure | None) -> str:

@@ -7,7 +7,7 @@ fork when it has ended (docs/decisions/0010).
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from longshore.core.care import renewed
 from longshore.core.changes import NewRun
@@ -15,10 +15,10 @@ from longshore.core.errors import nearest
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import ENTROPY_BYTES, RunId, is_run_id, uuid7
 from longshore.core.ledger import delivering
-from longshore.core.ledger.recording import ended, refuse, reply
+from longshore.core.ledger.recording import Refusal, answer, ended, refuse
 from longshore.core.ledger.starting import queue_new
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer, CallRow, Fork
+from longshore.core.message import CallRow, Fork
 from longshore.core.run import FINAL, Flow, Run, Status
 from longshore.core.versions import is_version
 
@@ -30,20 +30,17 @@ MAX_SHOWN: Final = 100
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-Refusal = tuple[str, str]
-"""(rule, text)."""
-
 
 def fork(state: State, round_: Round, message: Fork, actor: str) -> None:
     """Begin a run with what another was told up to one of its calls, once for each `fork_id`."""
     fork_id = message.fork_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
     known = delivering.live(state, round_, fork_id) or ended(round_, fork_id)
     if known is not None and fork_id != message.run_id:
-        _answer(round_, message, None, run_id=fork_id, status=str(known.status), forked_from=message.run_id)
+        answer(round_, message, None, run_id=fork_id, status=str(known.status), forked_from=message.run_id)
         return
     point = round_.facts.forks.get((message.run_id, message.at))
     if point is None:
-        _answer(round_, message, ("unknown_run", f"there is no run {message.run_id[:MAX_SHOWN]}"))
+        answer(round_, message, ("unknown_run", f"there is no run {message.run_id[:MAX_SHOWN]}"))
         return
     call = _call_or_problem(state, round_, message, fork_id, point)
     if isinstance(call, CallRow):
@@ -68,7 +65,7 @@ def _begin(state: State, round_: Round, message: Fork, run: Run, flow: Flow, poi
         state.wake_at(run.deadline_at, run.id, "deadline")
     by = f" by {message.by}" if message.by else ""
     queue_new(state, round_, run, f"forked from {message.run_id} at {message.at}{by}", actor)
-    _answer(round_, message, None, run_id=run.id, status=run.status.value, forked_from=message.run_id)
+    answer(round_, message, None, run_id=run.id, status=run.status.value, forked_from=message.run_id)
 
 
 def moved(round_: Round, flow: Flow, at: datetime) -> datetime:
@@ -226,14 +223,4 @@ def _refuse(state: State, round_: Round, message: Fork, actor: str, refusal: Ref
     run = delivering.live(state, round_, message.run_id)
     status = (run or ended(round_, message.run_id) or point.run).status
     refuse(state, round_, message.run_id, str(status), f"fork refused: {refusal[1]}", actor, run)
-    _answer(round_, message, refusal)
-
-
-def _answer(round_: Round, message: Fork, refusal: Refusal | None, **data: Any) -> None:
-    if not message.reply_to:
-        return
-    if refusal is not None:
-        answer = Answer(message.ask_id, error={"rule": refusal[0], "text": refusal[1]})
-    else:
-        answer = Answer(message.ask_id, data)
-    reply(round_, message.reply_to, answer, plain=message.plain)
+    answer(round_, message, refusal)

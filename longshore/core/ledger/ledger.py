@@ -26,8 +26,10 @@ from longshore.core.ledger import (
     delivering,
     explaining,
     forking,
+    limiting,
     needing,
     placing,
+    queueing,
     reporting,
     restoring,
     sessions,
@@ -50,12 +52,15 @@ from longshore.core.message import (
     Finished,
     Fork,
     Hello,
+    LimitQueue,
     Mark,
+    PauseQueue,
     Ping,
     Progress,
     Rejected,
     Released,
     Resume,
+    ResumeQueue,
     RunChanged,
     Signal,
     Started,
@@ -122,6 +127,8 @@ class Ledger:
         state = self._state
         if place:
             placing.place(state, round_)
+        if round_.rated:
+            limiting.keep_rates(state, round_)
         if round_.deliveries:
             delivering.send_deliveries(state, round_)
         if round_.touched:
@@ -179,6 +186,10 @@ class Ledger:
     def why(self, run_id: RunId, now: datetime, suspended: Run | None = None) -> dict[str, Any] | None:
         """Why a run waits (see `explaining`). One that is put away is not in memory: its row is to be given."""
         return explaining.why(self._state, run_id, now, suspended)
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """The rules of the queues that have one, and of those that routines are offered with."""
+        return {name: queueing.shown(self._state, name) for name in queueing.names(self._state)}
 
     def workers(self) -> list[dict[str, Any]]:
         """The sessions, as people see them."""
@@ -258,6 +269,9 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     Signal: signaling.signal,
     CompleteToken: signaling.complete_token,
     Fork: forking.fork,
+    LimitQueue: queueing.limit,
+    PauseQueue: queueing.pause,
+    ResumeQueue: queueing.resume,
     Mark: _mark,
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,

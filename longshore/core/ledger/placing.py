@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 from longshore.core.errors import nearest
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching
+from longshore.core.ledger import caching, limiting
+from longshore.core.ledger.lanes import Lane
 from longshore.core.ledger.recording import direct, move, touch
-from longshore.core.ledger.state import Lane, Round, Session, State
+from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Offer, Start
 from longshore.core.outbox import held_term
 from longshore.core.run import Flow, Run, Status, has_started
@@ -35,43 +36,119 @@ class Taker(NamedTuple):
     is_short: bool
 
 
+class Head(NamedTuple):
+    """A lane whose next run may be placed, and who may take it. Of equal ones the smaller number goes first."""
+
+    turn: int  # of a run with a concurrency key; 0 of one without
+    rank: float
+    number: int
+    lane: Lane
+    takers: list[Taker]
+
+
 def place(state: State, round_: Round) -> None:
-    """Give out what may go now, oldest head first over all lanes: a group, and as many as the batch itself brought. The
-    rest goes in the next tick."""
+    """Give out what may go now: a group, and as many as the batch itself brought. The rest goes in the next tick. Over
+    all lanes the oldest head goes first; among runs with a concurrency key the one whose turn it is."""
     state.more_to_place = False
+    state.place_at = None
     room = state.config.group + len(round_.fresh)
-    heads: list[tuple[float, int, Lane, list[Taker]]] = []
-    empty: list[Lane] = []
-    for number, lane in enumerate(state.lanes.values()):
-        head = state.head(lane)
-        if head is None:
-            empty.append(lane)
-        elif candidates := takers(state, lane):
-            heads.append((lane.heap[0][0], number, lane, candidates))
-    for lane in empty:
-        del state.lanes[lane.key]
-    heapq.heapify(heads)
-    while heads and room > 0:
-        _, number, lane, candidates = heapq.heappop(heads)
-        limit = heads[0][0] if heads else INFINITE
-        placed, again = _drain_lane(state, round_, lane, candidates, limit, room)
+    plain, keyed = _heads(state, round_)
+    while room > 0 and (plain or keyed):
+        by_key = bool(keyed) and (not plain or keyed[0].rank < plain[0].rank)
+        heads = keyed if by_key else plain
+        head = heapq.heappop(heads)
+        lane = head.lane
+        most = min(room, limiting.room(state, lane.queue, round_.now))
+        if most <= 0:
+            _wait_for_rate(state, round_, lane.queue)
+            continue
+        if by_key:
+            placed, again = _place_keyed(state, round_, lane, head.takers)
+            following = _keyed_head(state, head.number, lane, head.takers) if again else None
+        else:
+            limit = min(plain[0].rank if plain else INFINITE, keyed[0].rank if keyed else INFINITE)
+            placed, again = _drain_lane(state, round_, lane, head.takers, limit, most)
+            following = Head(0, lane.heap[0][0], head.number, lane, head.takers) if again else None
         room -= placed
-        if again:
-            heapq.heappush(heads, (lane.heap[0][0], number, lane, candidates))
-    state.more_to_place = bool(heads)
+        if following is not None:
+            heapq.heappush(heads, following)
+    state.more_to_place = bool(plain or keyed)
+
+
+def _heads(state: State, round_: Round) -> tuple[list[Head], list[Head]]:
+    """The lanes that somebody may take from, as heaps: by runs without a concurrency key, and by those with one."""
+    plain: list[Head] = []
+    keyed: list[Head] = []
+    empty: list[Lane] = []
+    found: dict[tuple[str, str, str], list[Taker]] = {}
+    lanes = state.lanes
+    for number, lane in enumerate(lanes.all.values()):
+        head = lanes.head(lane)
+        if head is None and not lane.rows:
+            empty.append(lane)
+            continue
+        candidates = found.get(lane.key[:3])
+        if candidates is None:
+            candidates = found[lane.key[:3]] = takers(state, lane)
+        if not candidates:
+            continue
+        if head is not None:
+            plain.append(Head(0, lane.heap[0][0], number, lane, candidates))
+        if lane.rows and (by_key := _keyed_head(state, number, lane, candidates)) is not None:
+            keyed.append(by_key)
+    for lane in empty:
+        del lanes.all[lane.key]
+    heapq.heapify(plain)
+    heapq.heapify(keyed)
+    return plain, keyed
+
+
+def _keyed_head(state: State, number: int, lane: Lane, candidates: list[Taker]) -> Head | None:
+    """The run of the lane whose concurrency key has the next turn and is not full."""
+    lanes, queue = state.lanes, state.queues.get(lane.queue)
+    while (row := lanes.next_row(lane)) is not None:
+        if queue is None or not queue.is_full(row.key.name[1]):
+            return Head(row.key.turn, row.heap[0][0], number, lane, candidates)
+        lanes.park(lane, row)
+    return None
+
+
+def _wait_for_rate(state: State, round_: Round, queue: str) -> None:
+    """Nothing more may start from this queue now; if that is for its rate, it may at a time that is known."""
+    at = limiting.opens_at(state, queue, round_.now)
+    if at is not None and (state.place_at is None or at < state.place_at):
+        state.place_at = at
+
+
+def _place_keyed(state: State, round_: Round, lane: Lane, candidates: list[Taker]) -> tuple[int, bool]:
+    """Place the run whose turn it is. Returns how many were placed, and whether the lane is to have another turn: when
+    none has room for its run, it waits."""
+    row = state.lanes.next_row(lane)
+    if row is None:
+        return 0, False
+    run = state.runs[row.heap[0][2]]
+    if run.cache_key and run.status is Status.QUEUED and not caching.may_lead(state, round_, run):
+        state.lanes.skipped(row)
+        return 0, True
+    taker = choose(state, run, candidates)
+    if taker is None:
+        return 0, False
+    state.lanes.served(lane, row)
+    dispatch(state, round_, run, taker)
+    return 1, True
 
 
 def _drain_lane(
     state: State, round_: Round, lane: Lane, candidates: list[Taker], limit: float, room: int
 ) -> tuple[int, bool]:
-    """Place from one lane until another lane's head is older. Returns how many, and whether it is to have another
-    turn."""
+    """Place runs without a concurrency key from one lane until another's head is older, at most `room`. Returns how
+    many, and whether it is to have another turn."""
     placed = 0
     heap, runs = lane.heap, state.runs
     while heap:
         rank, ticket, run_id = heap[0]
         run = runs.get(run_id)
-        if run is None or run.ticket != ticket:  # stale; see State.head
+        if run is None or run.ticket != ticket:  # stale; see Lanes.head
             heapq.heappop(heap)
             continue
         if placed == room or rank > limit:
@@ -90,7 +167,7 @@ def _drain_lane(
 
 def takers(state: State, lane: Lane) -> list[Taker]:
     """The sessions that may take runs of this lane now, whatever room they have."""
-    pool, routine, version, _ = lane.key
+    pool, routine, version = lane.key[:3]
     if version:
         return _open_takers(state, pool, routine, version)
     for version in state.newest.get(routine, ()):
@@ -197,7 +274,9 @@ def dispatch(state: State, round_: Round, run: Run, taker: Taker) -> None:
         caching.lead(state, run)
     if run.flow is not None and run.attempt_at is None:
         run.attempt_at = round_.now
-    hold(session, run, is_short=taker.is_short)
+    hold(state, session, run, is_short=taker.is_short)
+    if state.queues and not (canceling or limiting.has_hung(run)):
+        limiting.started(state, round_, run)
     if canceling:
         touch(round_, run)
     else:
@@ -214,8 +293,9 @@ def dispatch(state: State, round_: Round, run: Run, taker: Taker) -> None:
     round_.touched.add(session.id)
 
 
-def hold(session: Session, run: Run, *, is_short: bool) -> None:
+def hold(state: State, session: Session, run: Run, *, is_short: bool) -> None:
     """The session holds the run: note whether it uses a slot and whether it is known to be short."""
+    limiting.occupy(state, run)
     session.held[run.id] = None
     session.digest += held_term(run.id, run.epoch)
     if run.kind == "workflow":

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, Protocol
 
 import msgspec
 
 from longshore.core.changes import HistoryRow, Outcome
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
+from longshore.core.ledger import limiting
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
 from longshore.core.message import Answer, Cancel, Directive, Failure, Reply, Resume, RunChanged, Value
 from longshore.core.outbox import held_term
 from longshore.core.records import FinalRun, final_of
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
+
+Refusal = tuple[str, str]
+"""(rule, text)."""
 
 _new = tuple.__new__
 """Makes a history row without the Python call of a named tuple's own constructor (0.3 us, four times per run)."""
@@ -111,7 +116,9 @@ def finish(
     changes.updated.pop(run.id, None)
     changes.ended[run.id] = Outcome(run, result, error)
     if session is not None:
-        let_go(round_, session, run)
+        let_go(state, round_, session, run)
+    if state.queues:
+        limiting.ends(state, run)
     state.runs.pop(run.id, None)
     round_.put_away.pop(run.id, None)
     if run.reply_to or state.watchers or state.foreign:
@@ -161,6 +168,28 @@ def answer_order(round_: Round, order: Cancel | Resume, status: str, error: tupl
     reply(round_, order.reply_to, answer)
 
 
+class Order(Protocol):
+    """An order that wants an answer."""
+
+    @property
+    def ask_id(self) -> str: ...
+    @property
+    def reply_to(self) -> str: ...
+    @property
+    def plain(self) -> bool: ...
+
+
+def answer(round_: Round, order: Order, refusal: Refusal | None, **data: Any) -> None:
+    """Answer an order: with these data, or the rule and text by which it is refused."""
+    if not order.reply_to:
+        return
+    if refusal is not None:
+        said = Answer(order.ask_id, error={"rule": refusal[0], "text": refusal[1]})
+    else:
+        said = Answer(order.ask_id, data)
+    reply(round_, order.reply_to, said, plain=order.plain)
+
+
 def direct(round_: Round, session: Session, message: Directive, *, numbered: bool = True) -> None:
     """Send a directive after the commit. A session that is not open gets nothing but Welcome and Ping: what it missed
     is sent when it says Hello."""
@@ -172,8 +201,9 @@ def direct(round_: Round, session: Session, message: Directive, *, numbered: boo
     round_.changes.directives.setdefault(session.id, []).append(message)
 
 
-def let_go(round_: Round, session: Session, run: Run) -> None:
+def let_go(state: State, round_: Round, session: Session, run: Run) -> None:
     """The session no longer holds the run."""
+    limiting.vacate(state, run)
     session.held.pop(run.id, None)
     session.digest -= held_term(run.id, run.epoch)
     session.busy.discard(run.id)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from longshore.core.differences import with_recorded
 from longshore.core.ids import RunId, SessionId
-from longshore.core.ledger import caching, continuing, failing
+from longshore.core.ledger import caching, continuing, failing, limiting
 from longshore.core.ledger.ending import conclude
 from longshore.core.ledger.recording import move, owned
 from longshore.core.ledger.state import Round, Session, Speed, State
@@ -137,6 +137,7 @@ def suspended(state: State, round_: Round, session: Session, report: Suspended) 
     run.crashes = 0
     run.alone = False
     run.flow.processed_seq = max(run.flow.processed_seq, report.upto_seq)
+    limiting.hangs(state, run)
     if run.status is Status.DISPATCHED:
         mark_started(round_, session, run, round_.now)
     if run.status is Status.EXECUTING:

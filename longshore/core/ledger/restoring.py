@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.changes import Snapshot
-from longshore.core.ledger import placing
+from longshore.core.ledger import limiting, placing
 from longshore.core.ledger.caching import rank_of
 from longshore.core.ledger.state import Session, State
 from longshore.core.policy import CRASHES_TO_ISOLATE
+from longshore.core.queues import Queue
 from longshore.core.run import WITH_WORKER, Run, Status
 
 
@@ -32,6 +33,7 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
         state.add_offers(session, row.offers)
         if session.closed:
             state.remove_offers(session)
+    state.queues = {row.name: Queue(row) for row in snapshot.queues}
     for run in snapshot.runs:
         _restore_run(state, run, now)
     state.to_resend = list(snapshot.unsent)
@@ -39,6 +41,8 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
 
 def _restore_run(state: State, run: Run, now: datetime) -> None:
     state.runs[run.id] = run
+    if run.epoch == 0:
+        limiting.arrives(state, run)
     run.alone = run.crashes >= CRASHES_TO_ISOLATE
     for at, kind in ((run.due_at, "due"), (run.ttl_at, "ttl"), (run.deadline_at, "deadline")):
         if at is not None:
@@ -67,7 +71,7 @@ def _restore_hold(state: State, run: Run, now: datetime) -> None:
         session = state.sessions[run.session] = Session(
             id=run.session, worker_id=run.worker_id, pool="", slots=0, closed=True, status="CLOSED", since=now
         )
-    placing.hold(session, run, is_short=False)  # nothing is measured yet
+    placing.hold(state, session, run, is_short=False)  # nothing is measured yet
     if run.status in (Status.HANGING, Status.CANCELING):
         session.starting.discard(run.id)
     if run.cache_key and run.status is not Status.CANCELING:

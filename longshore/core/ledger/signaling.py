@@ -6,16 +6,16 @@ It is never told to a run that has ended, nor twice.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger import delivering
-from longshore.core.ledger.recording import ended, reply
+from longshore.core.ledger.recording import Refusal, answer, ended
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer, CompleteToken, Delivery, Signal, Value, Wait
+from longshore.core.message import CompleteToken, Delivery, Signal, Value, Wait
 from longshore.core.records import KeptSignal, TokenRow
 from longshore.core.run import Flow, Run, Status
 
@@ -26,9 +26,6 @@ MAX_INLINE: Final = 256 * 1024
 """Bytes of a value that is no claim check: it travels with others in one message."""
 FAILED: Final = "FAILED"
 
-Refusal = tuple[str, str]
-"""(rule, text)."""
-
 
 def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
     """Tell a workflow something by name, once."""
@@ -38,13 +35,13 @@ def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
         final = ended(round_, message.run_id)
         if final is not None and not _is_new(round_, message):  # its sender did not hear that it was told in time
             state.count("signal_again")
-            _answer(round_, message, None, run_id=final.id, status=final.status, name=message.name)
+            answer(round_, message, None, run_id=final.id, status=final.status, name=message.name)
             return
         refusal = _gone(round_, message.run_id)
     if refusal is None and run is not None and run.flow is None and run.kind not in ("", "workflow"):
         refusal = "not_a_workflow", f"run {run.id} of {run.routine} is a {run.kind}: only workflows wait for signals"
     if refusal is not None or run is None:
-        _answer(round_, message, refusal)
+        answer(round_, message, refusal)
         return
     if not _is_new(round_, message):
         state.count("signal_again")
@@ -53,10 +50,10 @@ def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
             run.flow = Flow()  # it is kept for what is yet to start
         refusal = _too_many(state, round_, run, run.flow, message)
         if refusal is not None:
-            _answer(round_, message, refusal)
+            answer(round_, message, refusal)
             return
         _tell(state, round_, run, run.flow, message)
-    _answer(round_, message, None, run_id=run.id, status=run.status.value, name=message.name)
+    answer(round_, message, None, run_id=run.id, status=run.status.value, name=message.name)
 
 
 def _tell(state: State, round_: Round, run: Run, flow: Flow, message: Signal) -> None:
@@ -156,11 +153,11 @@ def complete_token(state: State, round_: Round, message: CompleteToken, actor: s
     row = round_.facts.tokens.get(message.token)
     refusal = _token_problem(state, round_, message, row)
     if refusal is not None or row is None:
-        _answer(round_, message, refusal)
+        answer(round_, message, refusal)
         return
     reason = _deliver(state, round_, message, row)
     text = f"nothing was done: {reason}" if reason else f"run {row.run_id} is told"
-    _answer(round_, message, None, run_id=row.run_id, completed=not reason, text=text)
+    answer(round_, message, None, run_id=row.run_id, completed=not reason, text=text)
 
 
 def _token_problem(state: State, round_: Round, message: CompleteToken, row: TokenRow | None) -> Refusal | None:
@@ -201,13 +198,3 @@ def _deliver(state: State, round_: Round, message: CompleteToken, row: TokenRow)
     status = FAILED if failed else Status.COMPLETED.value
     delivering.deliver(state, round_, run, flow, Delivery(0, "token", row.address, round_.now, status, value))
     return ""
-
-
-def _answer(round_: Round, message: Signal | CompleteToken, refusal: Refusal | None, **data: Any) -> None:
-    if not message.reply_to:
-        return
-    if refusal is not None:
-        answer = Answer(message.ask_id, error={"rule": refusal[0], "text": refusal[1]})
-    else:
-        answer = Answer(message.ask_id, data)
-    reply(round_, message.reply_to, answer, plain=message.plain)

@@ -13,11 +13,12 @@ import msgspec
 from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
-from longshore.core.ledger import caching, placing, versioning
+from longshore.core.ledger import caching, limiting, placing, versioning
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP, care_asked, check_retries
+from longshore.core.queues import NAMESPACE
 from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
 from longshore.core.versions import is_version
@@ -73,6 +74,8 @@ def check_options(options: Options) -> tuple[str, str] | None:
     for name in ("idempotency_key", "queue", "concurrency_key", "pool"):
         if len(getattr(options, name)) > MAX_TEXT:
             return name, f"{name} has over {MAX_TEXT} characters"
+    if options.queue == NAMESPACE:
+        return "queue", f"{NAMESPACE!r} stands for the whole namespace; give a queue's name"
     if options.metadata and not _fits(options.metadata):
         return "metadata", f"metadata must be plain data of at most {MAX_METADATA} bytes as JSON"
     if options.on_parent_end not in ("", "cancel", ABANDON):
@@ -113,15 +116,20 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
         return
     key = message.options.idempotency_key
     name, _ = split_routine(message.routine)
+    row = idempotency_row(name, key) if key else ""
     if key:
-        row = idempotency_row(name, key)
         other = round_.facts.idempotency.get(row)
         if other is not None and other not in round_.changes.freed_keys:
             _answer_existing(state, round_, message, other)
             return
+    run = _new_run(round_, run_id, message.routine, message.options)
+    full = limiting.refusal(state, _queue_of(state, run, message.options)) if state.queues else ""
+    if full:
+        _reject(round_, message, run_id, "max_size", full)
+        return
+    if key:
         round_.facts.idempotency[row] = run_id
         round_.changes.idempotency.append((row, run_id, round_.now + state.config.idempotency_kept))
-    run = _new_run(round_, run_id, message.routine, message.options)
     run.root_id = run_id
     run.reply_to = message.reply_to
     run.correlation_id = message.correlation_id
@@ -238,6 +246,12 @@ def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Ru
     return run
 
 
+def _queue_of(state: State, run: Run, options: Options) -> str:
+    """The queue a new run goes to: as its trigger says, else as its routine does."""
+    offer = state.offer_of(run)
+    return options.queue or (offer.queue if offer is not None else run.queue)
+
+
 def _begin(state: State, round_: Round, run: Run, value: Value, options: Options, actor: str) -> None:
     """Decide the first status, record it, and set the alarms that the options ask for."""
     now = round_.now
@@ -252,6 +266,8 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
     if hit is not None:
         _begin_cached(state, round_, run, hit, actor)
         return
+    if state.queues:
+        limiting.arrives(state, run)
     if options.deadline_ms is not None:
         run.deadline_at = now + timedelta(milliseconds=options.deadline_ms)
         state.wake_at(run.deadline_at, run.id, "deadline")

@@ -14,14 +14,14 @@ import msgspec
 from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
+from longshore.core.ledger.lanes import Lanes
 from longshore.core.message import Delivery, Offer
 from longshore.core.outbox import held_digest
+from longshore.core.queues import Queue
 from longshore.core.records import WorkerRow
 from longshore.core.run import Run, Status
 from longshore.core.versions import parse
 
-LaneKey = tuple[str, str, str, bool]
-"""(pool, routine, version or "" for the newest, whether its runs must execute alone: those hold up nobody else)."""
 Alarm = tuple[datetime, int, RunId, str]
 """(when, tie-breaker, run, kind)."""
 ALARMS_ROOM: Final = 1000
@@ -82,20 +82,6 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
         )
 
 
-class Lane(msgspec.Struct, gc=False):
-    """The queued runs that any of the same workers may take, in order. Entries are (rank, ticket, run); stale ones
-    stay until they come to the head."""
-
-    key: LaneKey
-    heap: list[tuple[float, int, RunId]] = []
-    version_since: datetime | None = None  # since when nobody offers what its head asks for
-
-
-def lane_of(run: Run) -> LaneKey:
-    """The lane a queued run belongs to."""
-    return run.pool, run.routine, run.version or run.asked_version, run.alone
-
-
 class Speed(msgspec.Struct, gc=False):
     """The measured slot time of a routine version: an exponential mean in milliseconds."""
 
@@ -129,6 +115,8 @@ class State:
         "orphaned",
         "pending",
         "pinged_at",
+        "place_at",
+        "queues",
         "reasons",
         "releasing",
         "report_queue",
@@ -151,7 +139,8 @@ class State:
         self.term = term
         self.runs: dict[RunId, Run] = {}
         self.sessions: dict[SessionId, Session] = {}
-        self.lanes: dict[LaneKey, Lane] = {}
+        self.lanes = Lanes(self.runs)
+        self.queues: dict[str, Queue] = {}  # the ones with a rule
         self.offered: dict[tuple[str, str], dict[SessionId, Offer]] = {}
         self.known: dict[tuple[str, str], Offer] = {}  # what was ever offered: policies outlive the workers
         self.newest: dict[str, list[str]] = {}  # routine -> versions offered, newest first
@@ -172,6 +161,7 @@ class State:
         self.counts: dict[str, int] = {}
         self.cursors_open = True
         self.more_to_place = False
+        self.place_at: datetime | None = None  # when the rate of a queue lets something start that waits
         self.ticked_at = now
         self.pinged_at = now
         self.forget_at = now + timedelta(minutes=1)  # soon, even where no coordinator lives for an hour
@@ -248,32 +238,27 @@ class State:
     def enqueue(self, run: Run, rank: float) -> None:
         """Put a run that waits for a worker into its lane. Lower ranks go first; a rank is seconds since 1970 minus
         priority."""
-        key = lane_of(run)
-        lane = self.lanes.get(key)
-        if lane is None:
-            lane = self.lanes[key] = Lane(key, [])
         if run.cache_key and run.status is Status.QUEUED:
             self.equals.setdefault(run.cache_key, {})[run.id] = None
-        self.ticket += 1
-        run.ticket = self.ticket
-        heapq.heappush(lane.heap, (rank, self.ticket, run.id))
-
-    def head(self, lane: Lane) -> Run | None:
-        """The first run of the lane that still waits in it; stale entries are dropped on the way."""
-        heap = lane.heap
-        while heap:
-            _, ticket, run_id = heap[0]
-            run = self.runs.get(run_id)
-            if run is not None and run.ticket == ticket:
-                return run
-            heapq.heappop(heap)
-        return None
+        self.lanes.enqueue(run, rank)
 
 
 class Round:
     """One batch being decided: its time, its chance, its facts, and what it changes."""
 
-    __slots__ = ("cascading", "changes", "deliveries", "facts", "fresh", "now", "put_away", "random", "room", "touched")
+    __slots__ = (
+        "cascading",
+        "changes",
+        "deliveries",
+        "facts",
+        "fresh",
+        "now",
+        "put_away",
+        "random",
+        "rated",
+        "room",
+        "touched",
+    )
 
     def __init__(self, now: datetime, facts: Facts, entropy: Callable[[int], bytes], room: int) -> None:
         self.now = now
@@ -285,6 +270,7 @@ class Round:
         self.deliveries: dict[RunId, list[Delivery]] = {}
         self.touched: set[SessionId] = set()  # sessions whose status is to be looked at
         self.put_away: dict[RunId, Run] = {}  # runs that left memory in this round: the facts do not know them
+        self.rated: set[str] = set()  # queues of whose rate something was used
         self.room = room  # how many more runs time alone may touch in this round
 
     def chance(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from longshore.core.cursors import CANCEL_CHILDREN
@@ -35,6 +36,7 @@ def tick(state: State, round_: Round) -> None:
     forgetting.now_and_then(state, round_)
     _free_reservations(state)
     state.forget_alarms()
+    state.lanes.forget_keys()
     sessions.ping_quiet(state, round_)
 
 
@@ -48,6 +50,8 @@ def next_at(state: State, now: datetime) -> datetime:
     soonest = state.ticked_at + (state.config.ping_every if held else SECOND)
     if state.alarms:
         soonest = min(soonest, state.alarms[0][0])
+    if state.place_at is not None:
+        soonest = min(soonest, state.place_at)
     return max(now, soonest)
 
 
@@ -237,8 +241,8 @@ def _redeliver_one(state: State, round_: Round, session: Session, run: Run, at: 
 
 def _judge_heads(state: State, round_: Round) -> None:
     """A head that nobody has offered for a minute becomes PENDING_VERSION, with everything behind it in its turn."""
-    for lane in list(state.lanes.values()):
-        run = state.head(lane)
+    for lane in state.lanes.all.values():
+        run = next(state.lanes.waiting(lane), None)
         if run is None or run.status is not Status.QUEUED or state.is_offered(run):
             lane.version_since = None
             continue
@@ -246,11 +250,10 @@ def _judge_heads(state: State, round_: Round) -> None:
             lane.version_since = round_.now
         if lane.version_since + state.config.version_patience > round_.now:
             continue
-        while round_.room > 0 and run is not None and run.status is Status.QUEUED:
-            round_.room -= 1
-            heapq.heappop(lane.heap)
-            failing.await_version(state, round_, run)
-            run = state.head(lane)
+        for waiting in list(islice(state.lanes.waiting(lane), max(0, round_.room))):
+            if waiting.status is Status.QUEUED:
+                round_.room -= 1
+                failing.await_version(state, round_, waiting)
 
 
 def _forget_sessions(state: State, round_: Round) -> None:

@@ -1,0 +1,75 @@
+"""Queues with a rule, as rows and back; and what the runs themselves say of every queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from longshore.coordinator.store.columns import Micros, moment, names, text_of
+from longshore.coordinator.store.statements import ManyKeys, upsert
+from longshore.core.queues import QueueRow, Rate
+from longshore.core.run import Status
+
+COLUMNS: Final = names("name concurrency key_concurrency rate_starts rate_ms max_size paused_at starts")
+QUEUED: Final = (Status.QUEUED, Status.PENDING_VERSION)
+EXECUTING: Final = (Status.DISPATCHED, Status.EXECUTING, Status.CANCELING)
+NONE: Final = -1
+_starts: Final = msgspec.json.Decoder(list[tuple[int, int]])
+
+_COUNTED: Final = f"""SELECT queue, status, COUNT(*), MIN(queued_at) FROM run
+WHERE status <> 'COMPLETED' AND status IN ({", ".join(f"'{status}'" for status in (*QUEUED, *EXECUTING))})
+GROUP BY queue, status"""
+
+
+class QueueRows:
+    """Writes rules, and forgets those that say nothing any more."""
+
+    def __init__(self, mark: str) -> None:
+        self._kept = upsert("queue", COLUMNS, mark)
+        self._gone = ManyKeys("DELETE FROM queue WHERE name IN ({keys})", mark)
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Write (name, values or None)."""
+        self._kept.run(connection, [values for _, values in rows if values is not None])
+        self._gone.run(connection, [name for name, values in rows if values is None])
+
+
+def values(row: QueueRow, at: Micros) -> tuple[Any, ...]:
+    """A rule, in the order of COLUMNS."""
+    limits = (row.limit, row.key_limit, row.rate and row.rate.starts, row.rate and row.rate.per_ms, row.max_size)
+    return (row.name, *(NONE if one is None else one for one in limits), at[row.paused_at], text_of(row.starts))
+
+
+def all_rules(connection: Connection) -> list[QueueRow]:
+    """Every queue with a rule."""
+    return [_row(row) for row in connection.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM queue")]
+
+
+def counts(connection: Connection) -> dict[str, dict[str, Any]]:
+    """Of every queue that runs wait or execute in: how many, and since when the oldest waits (microseconds)."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, status, count, oldest in connection.exec_driver_sql(_COUNTED):
+        queue = found.setdefault(name, {"queued": 0, "executing": 0, "oldest": 0})
+        if status in EXECUTING:
+            queue["executing"] += count
+            continue
+        queue["queued"] += count
+        if oldest and (not queue["oldest"] or oldest < queue["oldest"]):
+            queue["oldest"] = oldest
+    return found
+
+
+def _row(row: Any) -> QueueRow:
+    name, limit, key_limit, starts, per_ms, max_size, paused_at, latest = row
+    return QueueRow(
+        name=name,
+        limit=None if limit == NONE else limit,
+        key_limit=None if key_limit == NONE else key_limit,
+        rate=None if starts == NONE else Rate(starts, per_ms),
+        max_size=None if max_size == NONE else max_size,
+        paused_at=moment(paused_at),
+        starts=_starts.decode(latest),
+    )
