@@ -37,10 +37,10 @@ class Inputs:
         copied = {one.run_id for one in changes.forks}  # the store knows their input, the batch does not
         for new in changes.inserted:
             run_id, value = new.run.id, new.input
-            if run_id not in ended and run_id not in copied:
+            if run_id not in ended and run_id not in copied and not new.metadata:
                 kept[run_id] = (value, new.tags)
                 size += ENTRY + (len(value) if type(value) is bytes else 0)
-        for run_id in changes.inputs:
+        for run_id in (*changes.inputs, *changes.annotated):
             if (old := kept.pop(run_id, None)) is not None:
                 size -= ENTRY + (len(old[0]) if type(old[0]) is bytes else 0)
         while size > self._limit:
@@ -78,7 +78,7 @@ def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
     found_inputs, endings = store.reader.bodies({one.run_id for one in starts}, {one.run_id for one in ends})
     for start in starts:
         if start.run_id in found_inputs:
-            start.input, start.tags = found_inputs[start.run_id]
+            start.input, start.tags, start.metadata = found_inputs[start.run_id]
     for reply in ends:
         if reply.run_id in endings:
             reply.result, reply.error, reply.cached = endings[reply.run_id]

@@ -370,6 +370,11 @@ def depends(needs: Needs, changes: Changes) -> bool:
         or needs.signals
         or needs.told_signals
         or needs.waits
+        or needs.annotation_ids
+    ):
+        return True
+    if needs.annotations and not needs.annotations.isdisjoint(
+        [*changes.annotated, *(n.run.id for n in changes.inserted)]
     ):
         return True
     return bool(needs.cache_keys) and any(key in needs.cache_keys for key, _, _ in changes.cache)

@@ -17,7 +17,7 @@ from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
 from longshore.core.queues import QueueRow
-from longshore.core.records import CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
+from longshore.core.records import Annotation, CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import Run
 
 # --------------------------------------------------------------------------------------------------------- going in
@@ -97,6 +97,10 @@ class Needs(msgspec.Struct, gc=False):
     are."""
     forks: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
     """Calls of workflows, in whatever status, from which these are to be run again."""
+    annotations: set[RunId] = msgspec.field(default_factory=set)
+    """Runs whose metadata and tags are to be changed."""
+    annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
+    """Which of these orders (by id) to annotate these runs were taken already."""
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
@@ -129,6 +133,8 @@ class Facts(msgspec.Struct, gc=False):
     """How many rows their journals have, calls and facts of all generations (counted up to one more of each than are
     let go of at once)."""
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
+    annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
+    annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -226,6 +232,11 @@ class Changes(msgspec.Struct, gc=False):
     """Of runs in `inserted`: their input, tags, metadata and the beginning of their journal are copied from another."""
     inputs: dict[RunId, Value] = msgspec.field(default_factory=dict)
     """New inputs of workflows that continue as their next generation (their rows are in `updated`)."""
+    annotated: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
+    """New metadata and tags; written after what was inserted and copied."""
+    annotation_ids: list[tuple[RunId, str, datetime]] = msgspec.field(default_factory=list)
+    begun_anew: list[RunId] = msgspec.field(default_factory=list)
+    """Workflows with a fresh journal: the metadata their code begins with is that of this moment."""
     forgotten: list[tuple[RunId, int, int]] = msgspec.field(default_factory=list)
     """Journals nobody will read again: of these generations of these workflows, and of those before. At most so many
     calls and so many facts, the oldest; the ids of the signals among them are remembered."""
@@ -304,4 +315,5 @@ class Changes(msgspec.Struct, gc=False):
             or self.history_forgotten
             or self.signals_forgotten
             or self.tokens_forgotten
+            or self.annotation_ids
         )

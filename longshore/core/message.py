@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.orders import (
+    Annotate,
     Ask,
     Cancel,
     Command,
@@ -33,6 +34,8 @@ from longshore.core.parts import (
     ClaimCheck,
     Delivery,
     Differs,
+    Edit,
+    Edits,
     Failure,
     Held,
     Offer,
@@ -48,6 +51,8 @@ __all__ = [
     "PROTOCOL",
     "Abandon",
     "Accepted",
+    "Annotate",
+    "Annotated",
     "Answer",
     "Ask",
     "Beat",
@@ -66,6 +71,8 @@ __all__ = [
     "Differs",
     "Directive",
     "Drain",
+    "Edit",
+    "Edits",
     "Failure",
     "Fetch",
     "Finished",
@@ -97,6 +104,7 @@ __all__ = [
     "Trigger",
     "Value",
     "Wait",
+    "Warn",
     "Welcome",
 ]
 
@@ -131,7 +139,7 @@ class Rejected(Message, tag=tag_of):
 
 
 class RunChanged(Message, tag=tag_of):
-    """A run changed its status. Final ones carry the outcome."""
+    """A run changed its status, or its metadata and tags. Final ones carry the outcome."""
 
     run_id: RunId
     status: str
@@ -142,6 +150,9 @@ class RunChanged(Message, tag=tag_of):
     error: Failure | None = None
     cached: bool = False
     correlation_id: str = ""
+    metadata: dict[str, Any] | None = None  # what it is now, where that is what has changed
+    tags: list[str] | None = None
+    seq: int = 0  # of the history row that says so
 
 
 class Answer(Message, tag=tag_of):
@@ -195,6 +206,7 @@ class Start(Message, tag=tag_of):
     parent_id: RunId = RunId("")
     root_id: RunId = RunId("")
     tags: list[str] = []
+    metadata: dict[str, Any] = {}
     traceparent: str = ""
     previous_span: str = ""  # traceparent of the attempt before, to link to
     generation: int = 0  # of a workflow: how many journals it has begun before this one
@@ -240,11 +252,19 @@ class Abandon(Message, tag=tag_of):
     epoch: int
 
 
+class Warn(Message, tag=tag_of):
+    """Something that the run's code asked for was refused: say so in its log. The run goes on."""
+
+    run_id: RunId
+    epoch: int
+    text: str
+
+
 class Drain(Message, tag=tag_of):
     """Take nothing new, hand back, finish, leave."""
 
 
-Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | Drain
+Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | Warn | Drain
 
 # ------------------------------------------------------------------------------------------- worker -> coordinator
 
@@ -298,6 +318,7 @@ class Commands(Message, tag=tag_of):
     waits: list[Wait] = []
     taken: int = 0  # with the last part: signals that its code has taken in these pumps, and the bytes of their values
     taken_bytes: int = 0
+    edits: list[Edits] = []  # with the last part: what its code changed of metadata and tags in these pumps
 
 
 class Fetch(Message, tag=tag_of):
@@ -315,6 +336,14 @@ class Progress(Message, tag=tag_of):
     epoch: int
     fraction: float
     text: str = ""
+
+
+class Annotated(Message, tag=tag_of):
+    """A run's code has changed metadata or tags; each edit is taken on its own."""
+
+    run_id: RunId
+    epoch: int
+    edits: list[Edits]
 
 
 class Finished(Message, tag=tag_of):
@@ -337,6 +366,7 @@ class Finished(Message, tag=tag_of):
     traceparent: str = ""
     unread: list[int] = []  # of a workflow that continues: the signals (by seq) that its code has not taken
     differs: Differs | None = None  # of nondeterminism at an address
+    edits: list[Edits] = []  # of a workflow: what its code changed of metadata and tags in the last pump
 
 
 class Suspended(Message, tag=tag_of):
@@ -368,7 +398,9 @@ class ChildDied(Message, tag=tag_of):
     how: str = ""
 
 
-Report = Hello | Beat | Started | Commands | Fetch | Progress | Finished | Suspended | Released | Bye | ChildDied
+Report = (
+    Hello | Beat | Started | Commands | Fetch | Progress | Annotated | Finished | Suspended | Released | Bye | ChildDied
+)
 
 # ------------------------------------------------------------------------------------------- coordinator -> itself
 

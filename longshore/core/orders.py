@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from longshore.core.ids import Address, RunId
-from longshore.core.parts import Options, Value
+from longshore.core.parts import Edit, Options, Value
 
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
@@ -128,6 +128,19 @@ class ResumeQueue(Message, tag=tag_of):
     plain: bool = False
 
 
+class Annotate(Message, tag=tag_of):
+    """Change metadata and tags of a run: all of the edits, or none. The same `annotate_id` again is the same order.
+    `by` is who says so, for the history. Answered with Answer, whose `values` are those of incremented keys."""
+
+    run_id: RunId
+    edits: list[Edit]
+    annotate_id: str = ""
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=tag_of):
     """A question. `what`: run, outcome, history, tree, why, runs, workers, queues, dead, dead_letter, ping. Answered
     with Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
@@ -139,4 +152,6 @@ class Ask(Message, tag=tag_of):
     params: dict[str, Any] = {}
 
 
-Command = Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue
+Command = (
+    Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue | Annotate
+)

@@ -68,6 +68,22 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     on_parent_end: str = ""  # of a workflow's call: "cancel" | "abandon"; "": as the parent's routine says
 
 
+class Edit(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One change of a run's metadata or tags. `op`: set, delete, append, increment (by `value`) of the metadata's
+    `key`; add_tag, remove_tag of the tag that is the `key`. Values are plain data."""
+
+    op: str
+    key: str
+    value: Any = None
+
+
+class Edits(msgspec.Struct, omit_defaults=True, gc=False):
+    """What a run's code changes: of its own metadata and tags (`self`), its `parent`'s, or its `root`'s."""
+
+    target: str
+    edits: list[Edit]
+
+
 class Delivery(msgspec.Struct, omit_defaults=True, gc=False):
     """One fact told to a workflow. kind: `outcome` (of a call), `timer`, `cancel`, `signal` (its name is in
     `status`), `token` (its `status` is COMPLETED, or FAILED with the text of an error for a value). Ordered by `seq`,

@@ -5,7 +5,7 @@ took. Plain records; they decide nothing.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -86,6 +86,15 @@ class TokenRow(msgspec.Struct, gc=False):
     expires_at: datetime | None = None
     completed_at: datetime | None = None
     completed_by: str = ""  # the order that did it: sent again it is told the same
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """A run's metadata and tags. `given`: of a workflow, the metadata its code began with, as JSON text; None: not kept
+    apart yet (in changes: it stays as it is)."""
+
+    metadata: dict[str, Any]
+    tags: list[str]
+    given: str | None = None
 
 
 class KeptSignal(NamedTuple):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime
+from typing import Any
 
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
-from longshore.core.records import CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
+from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import FINAL, Run, Status
 from longshore.serialization.written import written
 from tests.simulation.cuts import Cut, cut
@@ -41,6 +42,9 @@ class Book:
         self.unsent: list[RunId] = []
         self.tokens: dict[str, TokenRow] = {}
         self.told_ids: dict[RunId, dict[str, datetime]] = {}
+        self.metadata: dict[RunId, dict[str, Any]] = {}
+        self.given: dict[RunId, str] = {}
+        self.annotation_ids: set[tuple[RunId, str]] = set()
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -77,6 +81,11 @@ class Book:
             given = self.inputs.get(row.child_id) if row is not None else None
             if isinstance(given, bytes) and (said := written(given)) is not None:
                 facts.arguments[run_id, address] = said
+        for run_id in needs.annotations & self.runs.keys():
+            kept = Annotation(self.metadata.get(run_id, {}), self.tags.get(run_id, []), self.given.get(run_id))
+            facts.annotations[run_id] = copy.deepcopy(kept)
+        for run_id, ids in needs.annotation_ids.items():
+            facts.annotation_ids[run_id] = {one for one in ids if (run_id, one) in self.annotation_ids}
         for run_id, address in needs.forks:
             if run_id in self.runs:
                 facts.forks[run_id, address] = self._fork_point(run_id, address)
@@ -256,9 +265,11 @@ class Book:
             assert new.run.id not in self.runs, f"run {new.run.id} inserted twice"
             self.runs[new.run.id] = copy.deepcopy(new.run)
             self.inputs[new.run.id] = new.input
-            self.tags[new.run.id] = new.tags
+            self.tags[new.run.id] = list(new.tags)
+            self.metadata[new.run.id] = copy.deepcopy(new.metadata)
         for fork in changes.forks:
             self._copy(fork)
+        self._annotate(changes)
         for run_id, run in changes.updated.items():
             assert run_id in self.runs
             assert run_id not in changes.ended
@@ -294,9 +305,22 @@ class Book:
             self.returned.pop(run_id, None)
         self.dead += changes.dead
 
+    def _annotate(self, changes: Changes) -> None:
+        for run_id, one in changes.annotated.items():
+            assert run_id in self.runs
+            self.metadata[run_id], self.tags[run_id] = copy.deepcopy(one.metadata), list(one.tags)
+            if one.given is not None:
+                self.given[run_id] = one.given
+        for run_id in changes.begun_anew:
+            self.given.pop(run_id, None)
+        self.annotation_ids.update((run_id, one) for run_id, one, _ in changes.annotation_ids)
+
     def _copy(self, fork: NewFork) -> None:
         source, key = (fork.source, fork.generation), (fork.run_id, fork.generation)
         self.inputs[fork.run_id], self.tags[fork.run_id] = self.inputs[fork.source], self.tags[fork.source]
+        self.metadata[fork.run_id] = self.metadata.get(fork.source, {})
+        if fork.source in self.given:
+            self.given[fork.run_id] = self.given[fork.source]
         found = self._cut(fork.source, fork.generation, fork.address)
         assert found.seq == fork.seq
         self.calls[key] = {}

@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, Engine
 
 from longshore.coordinator.store import rows
+from longshore.coordinator.store.annotations import SEEN, metadata_of, read_annotations, tags_of
 from longshore.coordinator.store.columns import (
     call_of,
     failure_of,
@@ -53,6 +53,7 @@ class Input(NamedTuple):
 
     value: Value | None
     tags: list[str]
+    metadata: dict[str, Any]
 
 
 class Ending(NamedTuple):
@@ -104,7 +105,7 @@ class Reader:
         )
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
-        self._inputs = ManyKeys("SELECT id, input, input_ref, tags FROM run WHERE id IN ({keys})", mark)
+        self._inputs = ManyKeys(f"SELECT id, input, input_ref, tags, {SEEN} FROM run WHERE id IN ({{keys}})", mark)
         self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
         self._given = f"SELECT input FROM run WHERE id = {mark} AND LENGTH(input) <= {LARGEST}"
         self._prepare_waits(mark)
@@ -140,6 +141,8 @@ class Reader:
             connection = self._connect()
             wanted = set(needs.runs)
             self._read_calls(connection, facts, needs)
+            if needs.annotations:
+                read_annotations(connection, facts, needs)
             if needs.tokens or needs.signals or needs.told_signals or needs.waits:
                 self._read_waits(connection, facts, needs)
                 wanted.update(row.run_id for row in facts.tokens.values())
@@ -279,8 +282,8 @@ class Reader:
         with translated("the ledger's values cannot be read"):
             connection = self._connect()
             inputs = {
-                RunId(run_id): Input(value_of(inline, ref), _tags(tags))
-                for run_id, inline, ref, tags in self._inputs.rows(connection, list(input_ids))
+                RunId(run_id): Input(value_of(inline, ref), tags_of(tags), metadata_of(seen))
+                for run_id, inline, ref, tags, seen in self._inputs.rows(connection, list(input_ids))
             }
             endings = {
                 RunId(run_id): Ending(value_of(inline, ref), failure_of(error), bool(cached))
@@ -343,10 +346,6 @@ class Reader:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _tags(stored: str) -> list[str]:
-    return msgspec.json.decode(stored, type=list[str]) if stored else []
 
 
 def _token(row: Any) -> TokenRow:

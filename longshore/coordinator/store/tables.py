@@ -144,6 +144,7 @@ run: Final = Table(
     Column("checkpoint_ref", Text, nullable=False, server_default=""),
     _text("tags"),
     _text("metadata"),
+    Column("given", Text, nullable=False, server_default=""),
     Column("input", LargeBinary, nullable=False),
     _text("input_ref"),
     Column("result", LargeBinary),
@@ -151,9 +152,9 @@ run: Final = Table(
     Column("error", LargeBinary),
 )
 """`input` and `result` are inline bytes, `*_ref` are claim checks (JSON) instead; `error` is a Failure (MessagePack).
-`generation` is -1 for what is no workflow. `care` is JSON (see `core/care.py`), `checkpoint` what its code has kept
-for its next attempt. `check_at` is set while SUSPENDED only: the first of deadline, timers, and `rest_until` where
-facts have come meanwhile."""
+`given` is, of a workflow whose metadata has changed, what its code began with. `generation` is -1 for what is no
+workflow. `care` is JSON (see `core/care.py`), `checkpoint` what its code has kept for its next attempt. `check_at` is
+set while SUSPENDED only: the first of deadline, timers, and `rest_until` where facts have come meanwhile."""
 
 UNCOMPLETED: Final = "status <> 'COMPLETED'"
 """Queries repeat this condition word for word, so that the index is used."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from longshore.coordinator.store import rows
+from longshore.coordinator.store.annotations import Annotating
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
@@ -105,6 +106,7 @@ class Writer:
         self._plain_ended = update("run", rows.ENDED, mark, constants=_FINISHED | _defaults(rows.ENDED_RARELY))
         self._inputs = update("run", ("id", "input", "input_ref"), mark)
         self._forgetting = Forgetting(mark)
+        self._annotating = Annotating(mark)
         self._history = insert("history", _HISTORY, mark)
         unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
@@ -231,6 +233,8 @@ class Writer:
             self._write_journals(steps, changes, at)
         if changes.tokens or changes.tokens_completed or changes.kept_signals:
             self._write_waits(steps, changes, at)
+        if changes.annotated or changes.annotation_ids or changes.begun_anew:
+            steps += self._annotating.steps(changes, at)
         if changes.inputs:
             steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
         steps += self._forgetting.steps(changes, at)

@@ -8,7 +8,7 @@ from typing import Final
 from longshore.core.changes import NewCall
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.ledger import canceling, delivering, forking, limiting, signaling, starting
+from longshore.core.ledger import annotating, canceling, delivering, forking, limiting, signaling, starting
 from longshore.core.ledger.recording import move, owned, touch
 from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
@@ -54,6 +54,8 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
         return
     flow.processed_seq = max(flow.processed_seq, report.upto_seq)
     limiting.hangs(state, run)
+    if report.edits:
+        annotating.take(state, round_, session, run, report.edits)
     signaling.taken(flow, report.taken, report.taken_bytes)
     session.starting.discard(run.id)
     round_.touched.add(session.id)

@@ -62,6 +62,7 @@ def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[
         if flow.open_calls:
             cascade(state, round_, run, f"parent run {run.id} {what}", before=round_.now)
         run.flow = Flow(generation=flow.generation + 1, hung=flow.hung)
+        round_.changes.begun_anew.append(run.id)
         signaling.keep(round_, run, flow, run.flow, unread)
         forgetting.journal(state, round_, run, flow.generation)
 

@@ -20,6 +20,7 @@ from longshore.core.changes import (
 )
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import (
+    annotating,
     canceling,
     commanding,
     continuing,
@@ -41,6 +42,8 @@ from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.recording import ended, outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import (
+    Annotate,
+    Annotated,
     Ask,
     Beat,
     Bye,
@@ -133,6 +136,8 @@ class Ledger:
             delivering.send_deliveries(state, round_)
         if round_.touched:
             sessions.look_at_statuses(state, round_)
+        if round_.annotating:
+            annotating.close(state, round_)
         round_.changes.suspended = list(round_.put_away)
         return round_.changes
 
@@ -272,6 +277,7 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     LimitQueue: queueing.limit,
     PauseQueue: queueing.pause,
     ResumeQueue: queueing.resume,
+    Annotate: annotating.annotate,
     Mark: _mark,
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,
@@ -313,5 +319,6 @@ _REPORTS: dict[type, Callable[[State, Round, Session, Any], None]] = {
     Commands: commanding.commands,
     Fetch: commanding.fetch,
     Progress: _progress,
+    Annotated: annotating.annotated,
     Bye: _bye,
 }

@@ -9,9 +9,11 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching, signaling, starting, ticking
+from longshore.core.ledger import annotating, caching, signaling, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import (
+    Annotate,
+    Annotated,
     Ask,
     Cancel,
     Commands,
@@ -134,8 +136,11 @@ def _need_finished(state: State, needs: Needs, message: Finished | Released | Su
     if run is None:
         return
     _need_parent(state, needs, run)
-    if isinstance(message, Finished) and message.how == "continued":
-        needs.told_signals.add(run.id)
+    if isinstance(message, Finished):
+        if message.how == "continued":
+            needs.told_signals.add(run.id)
+        if message.edits:
+            annotating.need_report(state, needs, message)
     if isinstance(message, Finished) and message.differs is not None:
         needs.addresses.setdefault(run.id, set()).add(message.differs.address)
         needs.arguments.add((run.id, message.differs.address))
@@ -150,6 +155,8 @@ def _need_commands(state: State, needs: Needs, message: Commands) -> None:
     run = state.runs.get(message.run_id)
     if run is None:
         return
+    if message.edits:
+        annotating.need_report(state, needs, message)
     needs.cache_keys.update(call.cache_key for call in message.calls if call.cache_key)
     wanted = set(message.closed)
     if run.epoch > 1:
@@ -172,6 +179,8 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Signal: _need_signal,
     CompleteToken: _need_token,
     Fork: _need_fork,
+    Annotate: annotating.need_order,
+    Annotated: annotating.need_report,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

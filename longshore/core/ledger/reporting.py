@@ -7,7 +7,7 @@ from datetime import datetime
 
 from longshore.core.differences import with_recorded
 from longshore.core.ids import RunId, SessionId
-from longshore.core.ledger import caching, continuing, failing, limiting
+from longshore.core.ledger import annotating, caching, continuing, failing, limiting
 from longshore.core.ledger.ending import conclude
 from longshore.core.ledger.recording import move, owned
 from longshore.core.ledger.state import Round, Session, Speed, State
@@ -45,6 +45,8 @@ def finished(state: State, round_: Round, session: Session, report: Finished) ->
         return
     if report.slot_us and report.how == "completed":
         _learn_speed(state, run, report.slot_us)
+    if report.edits:
+        annotating.take(state, round_, session, run, report.edits)
     if run.flow is None:
         session.only_free = False  # a slot has come free
     if run.status is Status.CANCELING:

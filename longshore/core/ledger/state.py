@@ -16,6 +16,7 @@ from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.lanes import Lanes
 from longshore.core.message import Delivery, Offer
+from longshore.core.metadata import Annotations
 from longshore.core.outbox import held_digest
 from longshore.core.queues import Queue
 from longshore.core.records import WorkerRow
@@ -243,10 +244,27 @@ class State:
         self.lanes.enqueue(run, rank)
 
 
+class Annotating:
+    """A run whose metadata or tags are being changed in this batch. `row` is the place of its history row among the
+    batch's, -1 for none yet; `given` is what its code has seen, where that is to be kept."""
+
+    __slots__ = ("actor", "annotations", "given", "refused", "row", "run", "who")
+
+    def __init__(self, run: Run, annotations: Annotations, given: str | None) -> None:
+        self.run = run
+        self.annotations = annotations
+        self.given = given
+        self.row = -1
+        self.refused = False
+        self.actor = ""
+        self.who: dict[str, None] = {}
+
+
 class Round:
     """One batch being decided: its time, its chance, its facts, and what it changes."""
 
     __slots__ = (
+        "annotating",
         "cascading",
         "changes",
         "deliveries",
@@ -265,6 +283,7 @@ class Round:
         self.facts = facts
         self.random = entropy
         self.changes = Changes()
+        self.annotating: dict[RunId, Annotating | None] = {}  # None: one was refused, and that is recorded
         self.cascading: set[RunId] = set()  # runs that have ended, or begin anew, whose children are being canceled
         self.fresh: set[RunId] = set()  # inserted in this round: no update beside
         self.deliveries: dict[RunId, list[Delivery]] = {}

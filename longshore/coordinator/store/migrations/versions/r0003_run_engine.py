@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("care", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("checkpoint", sa.LargeBinary()))
     op.add_column("run", sa.Column("checkpoint_ref", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("given", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
@@ -30,5 +31,5 @@ QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max
 
 def downgrade() -> None:
     op.drop_table("queue")
-    for name in ("checkpoint_ref", "checkpoint", "care", "version_deadline_ms", "hung", "concurrency_key"):
+    for name in ("given", "checkpoint_ref", "checkpoint", "care", "version_deadline_ms", "hung", "concurrency_key"):
         op.drop_column("run", name)
