@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from longshore.cli.drain import drain
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import LONGEST_LIST, AsJson
 
 if TYPE_CHECKING:
     from longshore.cli.screen import Screen
 
-workers = typer.Typer(help="Look at the workers.", no_args_is_help=True)
+workers = typer.Typer(help="Look at the workers, and have them leave.", no_args_is_help=True)
+workers.command("drain")(drain)
 dead = typer.Typer(help="Look at messages nobody could read or decide.", no_args_is_help=True)
 
 

@@ -18,6 +18,7 @@ from longshore.client.accepting import refusal, turn, within
 from longshore.client.batches import each
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
 from longshore.client.fields import Fields, row, rows
+from longshore.client.fleet import drain
 from longshore.client.link import Link
 from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
@@ -32,6 +33,7 @@ from longshore.core.ids import ClientId, RunId, is_run_id
 from longshore.core.message import Accepted, RunChanged
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
+from longshore.routines.options import Duration
 from longshore.settings import Settings, load
 from longshore.telemetry import Telemetry, semantics, setup
 
@@ -324,6 +326,23 @@ class Client:
     async def workers(self) -> list[Fields]:
         """The workers, as plain fields."""
         return rows(await self.ask("workers"))
+
+    async def drain_worker(
+        self,
+        worker_id: str = "",
+        *,
+        pool: str | None = None,
+        host: str | None = None,
+        version: str | None = None,
+        grace: Duration | None = None,
+    ) -> list[Fields]:
+        """Have a worker process take nothing new, hand back, finish and leave; or all that fit a pool, a host, a
+        version they offer (`"1.0.0"`, `"name@1.0.0"`). Gives who was told. Its supervisor does not start it again.
+
+        `grace` is how long what executes may go on; told again, it may be another one. Raises Rejected
+        (`unknown_worker`).
+        """
+        return await drain(self._opened().talk, worker_id, pool, host, version, grace)
 
     async def dead(self, *, limit: int = 50) -> list[Fields]:
         """The newest messages nobody could read or decide, the newest first."""

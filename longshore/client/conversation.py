@@ -15,7 +15,7 @@ from longshore.client.pending import Errand, Question
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import Ask, Cancel, Fork, Reply, Resume, RunChanged, Trigger
+from longshore.core.message import Ask, Cancel, DrainWorker, Fork, Reply, Resume, RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 
 ASK_TIMEOUT: Final = 10.0
@@ -119,6 +119,11 @@ class Conversation:
         """Order that a BLOCKED run goes on. Raises as `ask`."""
         order = Resume(run_id, by, reason, self._number(), self._link.client_id)
         return await self._answer(order, run_id, timeout)
+
+    async def order(self, order: DrainWorker, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Give an order that names no run. Raises as `ask`."""
+        order.ask_id, order.reply_to = self._number(), self._link.client_id
+        return await self._answer(order, "", timeout)
 
     async def fork(self, order: Fork, *, timeout: float = ASK_TIMEOUT) -> Any:
         """Order a fork. Raises as `ask`."""

@@ -18,6 +18,7 @@ from longshore.core.message import (
     Cancel,
     Command,
     CompleteToken,
+    DrainWorker,
     Fork,
     Rejected,
     Reply,
@@ -30,7 +31,7 @@ from longshore.core.run import FINAL
 
 W = TypeVar("W")
 
-Question = Ask | Cancel | Resume | Signal | CompleteToken | Fork
+Question = Ask | Cancel | Resume | Signal | CompleteToken | Fork | DrainWorker
 """What is answered with an Answer of the same `ask_id`."""
 
 REASK_AFTER: Final = 10.0

@@ -303,6 +303,19 @@ class SyncClient:
         """See Client.workers."""
         return self._opened().call(self._client.workers())
 
+    def drain_worker(
+        self,
+        worker_id: str = "",
+        *,
+        pool: str | None = None,
+        host: str | None = None,
+        version: str | None = None,
+        grace: Duration | None = None,
+    ) -> list[Fields]:
+        """See Client.drain_worker."""
+        work = self._client.drain_worker(worker_id, pool=pool, host=host, version=version, grace=grace)
+        return self._opened().call(work)
+
     def dead(self, *, limit: int = 50) -> list[Fields]:
         """See Client.dead."""
         return self._opened().call(self._client.dead(limit=limit))

@@ -18,6 +18,7 @@ from longshore.core.orders import (
     Cancel,
     Command,
     CompleteToken,
+    DrainWorker,
     Fork,
     LimitQueue,
     Message,
@@ -71,6 +72,7 @@ __all__ = [
     "Differs",
     "Directive",
     "Drain",
+    "DrainWorker",
     "Edit",
     "Edits",
     "Failure",
@@ -261,7 +263,9 @@ class Warn(Message, tag=tag_of):
 
 
 class Drain(Message, tag=tag_of):
-    """Take nothing new, hand back, finish, leave."""
+    """Take nothing new, hand back, finish, leave. `grace_ms`: what executes may go on for so long."""
+
+    grace_ms: int | None = None
 
 
 Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | Warn | Drain

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from longshore.core.ids import Address, RunId
+from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.parts import Edit, Options, Value
 
 
@@ -42,6 +42,21 @@ class Cancel(Message, tag=tag_of):
     reason: str = ""
     ask_id: str = ""
     reply_to: str = ""
+
+
+class DrainWorker(Message, tag=tag_of):
+    """Have workers take nothing new, hand back what has not begun, finish the rest and leave: one by its id, or all
+    that fit a pool, a host, a version they offer (`1.0.0` or `name@1.0.0`). `grace_ms` is how long what executes may go
+    on (None: as the worker was started with). Answered with Answer."""
+
+    worker_id: WorkerId = WorkerId("")
+    pool: str = ""
+    host: str = ""
+    version: str = ""
+    grace_ms: int | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
 
 
 class Resume(Message, tag=tag_of):
@@ -153,5 +168,16 @@ class Ask(Message, tag=tag_of):
 
 
 Command = (
-    Trigger | Cancel | Resume | Ask | Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue | Annotate
+    Trigger
+    | Cancel
+    | Resume
+    | Ask
+    | Signal
+    | CompleteToken
+    | Fork
+    | LimitQueue
+    | PauseQueue
+    | ResumeQueue
+    | Annotate
+    | DrainWorker
 )

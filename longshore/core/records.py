@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import Offer, Value
+from longshore.core.message import Drain, Offer, Value
 from longshore.core.run import Run
 
 
@@ -74,6 +74,8 @@ class WorkerRow(msgspec.Struct, gc=False):
     pid: int = 0
     python: str = ""
     since: datetime | None = None
+    drain: Drain | None = None
+    """What it was told when it was ordered to leave."""
 
 
 class TokenRow(msgspec.Struct, gc=False):

@@ -15,7 +15,7 @@ import msgspec
 
 from longshore.core.envelope import JSON
 from longshore.core.errors import DecodeError, EncodingError, nearest
-from longshore.core.ids import Address, RunId
+from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.message import (
     MAX_BODY,
     MAX_ITEMS,
@@ -23,6 +23,7 @@ from longshore.core.message import (
     Command,
     CompleteToken,
     Directive,
+    DrainWorker,
     Fork,
     LimitQueue,
     Message,
@@ -214,9 +215,23 @@ class _ForeignResumeQueue(msgspec.Struct, tag_field="type", tag="resume_queue", 
     queue: str
 
 
+class _ForeignDrain(msgspec.Struct, tag_field="type", tag="drain_worker", forbid_unknown_fields=True):
+    worker_id: str = ""
+    pool: str = ""
+    host: str = ""
+    version: str = ""
+    grace_ms: int | None = None
+
+
 _ForeignQueueOrder = _ForeignLimitQueue | _ForeignPauseQueue | _ForeignResumeQueue
 _ForeignCommand = (
-    _ForeignTrigger | _ForeignCancel | _ForeignSignal | _ForeignCompletion | _ForeignFork | _ForeignQueueOrder
+    _ForeignTrigger
+    | _ForeignCancel
+    | _ForeignSignal
+    | _ForeignCompletion
+    | _ForeignFork
+    | _ForeignQueueOrder
+    | _ForeignDrain
 )
 
 
@@ -268,6 +283,9 @@ def _own(command: _ForeignCommand) -> Command:
         return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)
     if isinstance(command, _ForeignFork):
         return Fork(RunId(command.run_id), Address(command.at), command.version, RunId(command.fork_id), plain=True)
+    if isinstance(command, _ForeignDrain):
+        worker_id = WorkerId(command.worker_id)
+        return DrainWorker(worker_id, command.pool, command.host, command.version, command.grace_ms, plain=True)
     if isinstance(command, _ForeignCompletion):
         return CompleteToken(command.token, _json_value(command.value), command.error, plain=True)
     if isinstance(command, _ForeignQueueOrder):

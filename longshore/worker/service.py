@@ -43,6 +43,7 @@ from longshore.worker.bench import Bench
 from longshore.worker.config import Exit, WorkerConfig
 from longshore.worker.deadlines import Deadlines
 from longshore.worker.desk import Desk, Executor, Note, log
+from longshore.worker.grace import Grace
 from longshore.worker.roster import Roster, clock
 from longshore.worker.session import Session
 from longshore.worker.slots import Slots
@@ -51,8 +52,6 @@ from longshore.worker.workflows import WorkflowHost
 
 BEGUN_AFTER: Final = 0.02
 """Seconds after which a body that runs on is reported as started, in a message of its own."""
-SAME_ORDER: Final = 1.0
-"""Seconds within which a second order to drain is taken for the first one."""
 LOOK_EVERY: Final = 0.25
 """Seconds between two looks for runs that have waited too long, and for the time of attempts."""
 
@@ -77,7 +76,7 @@ class Worker:
         self._probe: ClaimCheck | None = None
         self._draining = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._ordered_at = 0.0  # when it was told to drain
+        self._grace = Grace(config.grace)
         self._executors: dict[str, Executor] = {}
         self._failed = asyncio.Event()
         self._moved = asyncio.Event()  # an attempt has ended, or the grace is over: for who waits in a drain
@@ -106,13 +105,9 @@ class Worker:
     def drain(self) -> None:
         """Take nothing new, hand back, finish within the grace period, leave. Again, a second later or more: all goes
         back at once. (Sooner it is the same order twice: by whoever stops all processes, and by our supervisor.)"""
-        now = clock()
-        if not self._draining.is_set():
-            self._ordered_at = now
-        elif now - self._ordered_at >= SAME_ORDER:
-            self._leaving.set()
-            self._moved.set()
         self._draining.set()
+        if self._grace.is_over_by_order(clock()):
+            self.leave()
 
     def leave(self) -> None:
         """Hand everything back now, and leave."""
@@ -208,9 +203,7 @@ class Worker:
             self._release(attempt)
         self._host.put_all_away()
         self._session.poke()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._config.grace.total_seconds()):
-                await self._ended_or_told()
+        await self._grace.wait(self._ended_or_told())
         for attempt in self._roster.unended():
             self._roster.report_end(attempt, Released(attempt.run_id, attempt.epoch, lost=attempt.began_at is not None))
             self._executors[attempt.kind].interrupt(attempt)
@@ -294,8 +287,9 @@ class Worker:
                 case Abandon():
                     self._begin(starting)
                     self._abandon(directive)
-                case Drain() if not self._draining.is_set():
-                    self.drain()
+                case Drain():
+                    self._grace.change(directive.grace_ms)
+                    self._draining.set()
         self._begin(starting)
 
     def _begin(self, starting: list[Attempt]) -> None:

@@ -15,6 +15,7 @@ from longshore.core.message import (
     Ask,
     Cancel,
     Command,
+    DrainWorker,
     Fork,
     Message,
     Rejected,
@@ -42,6 +43,7 @@ class Scripted:
         self.asks: list[Ask] = []
         self.resumes: list[Resume] = []
         self.forks: list[Fork] = []
+        self.drains: list[DrainWorker] = []
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -110,6 +112,9 @@ class Scripted:
             case Resume():
                 self.resumes.append(command)
                 to.append(self._resumed(command))
+            case DrainWorker():
+                self.drains.append(command)
+                to.append(Answer(command.ask_id, data={"workers": [{"worker_id": "w1", "status": "TERMINATING"}]}))
             case Fork():
                 self.forks.append(command)
                 to.append(self._forked(command))

@@ -13,7 +13,7 @@ from longshore.coordinator.store import Fenced, StoreConflict
 from longshore.core.changes import Changes, HistoryRow, Needs, NewCall, NewDelivery
 from longshore.core.cursors import Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import Failure, Offer, Value
+from longshore.core.message import Drain, Failure, Offer, Value
 from longshore.core.records import ReturnedReply, WorkerRow
 from longshore.core.run import Flow, Status
 from longshore.serialization.arguments import encode_arguments
@@ -291,7 +291,7 @@ def test_cache_idempotency_and_sessions_are_found_until_they_expire(book: Book) 
     changes.cache = [("k1", run.id, None), ("k2", run.id, later), ("k1", run.id, later)]
     changes.idempotency = [("i1", run.id, later), ("i2", run.id, NOW - timedelta(seconds=1))]
     offer = Offer(routine="train", version="1.0.0", kind="task", cache=True)
-    worker = WorkerRow(SessionId("s1"), WorkerId("w"), "default", 4, "IDLE", 0, [offer], "h", 7, "3.11", NOW)
+    worker = WorkerRow(SessionId("s1"), WorkerId("w"), "default", 4, "IDLE", 0, [offer], "h", 7, "3.11", NOW, Drain())
     changes.workers = {worker.session: worker}
     book.commit(changes, ending(run, b"r"), Changes(taken={worker.session: 9}))
     facts = read(book, cache_keys={"k1", "k2", "k3"}, idempotency_keys={"i1", "i2"}, sessions={worker.session})

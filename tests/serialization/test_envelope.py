@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from longshore.core.envelope import JSON, MSGPACK
 from longshore.core.errors import DecodeError, EncodingError
-from longshore.core.ids import Address, RunId
+from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.message import (
     MAX_BODY,
     MAX_ITEMS,
@@ -22,6 +22,7 @@ from longshore.core.message import (
     Beat,
     Cancel,
     CompleteToken,
+    DrainWorker,
     Finished,
     Fork,
     Mark,
@@ -88,6 +89,13 @@ def test_a_message_that_cannot_travel_is_named_by_type() -> None:
         pack([Accepted(run_id=RUN, status="QUEUED"), Answer(ask_id="a", data=object())])
     with pytest.raises(EncodingError, match=r"an? Answer cannot travel"):
         pack([Answer(ask_id="a", data=1 << 70)])
+
+
+def test_a_foreign_program_has_workers_leave() -> None:
+    (one,) = unpack_commands(b'{"type":"drain_worker","worker_id":"w1"}', JSON)
+    assert one == DrainWorker(WorkerId("w1"), plain=True)
+    (many,) = unpack_commands(b'{"type":"drain_worker","pool":"p","host":"h","version":"t@1.0.0","grace_ms":0}', JSON)
+    assert many == DrainWorker(pool="p", host="h", version="t@1.0.0", grace_ms=0, plain=True)
 
 
 def test_a_foreign_program_forks_a_run() -> None:

@@ -10,10 +10,10 @@ import pytest
 from longshore.broker.bus import Outgoing
 from longshore.core import envelope
 from longshore.core.ids import RunId
-from longshore.core.message import Finished, Ping, Start, Started
+from longshore.core.message import Drain, Finished, Ping, Start, Started
 from longshore.core.outbox import held_digest
 from longshore.serialization.envelope import pack
-from longshore.worker.service import SAME_ORDER
+from longshore.worker.grace import SAME_ORDER
 from tests.support.wait import eventually
 from tests.worker import routines
 from tests.worker.conftest import NAMES, BusMaker, SiteMaker
@@ -194,6 +194,35 @@ async def test_a_second_order_to_leave_does_not_wait(sites: SiteMaker) -> None:
         await eventually(lambda: time.monotonic() - asked_at >= SAME_ORDER, within=5)
         assert not site.running.done()
         site.worker.drain()
+        released = await coordinator.until(lambda: [r for r in coordinator.reports if type(r).__name__ == "Released"])
+        assert released[0].lost
+        assert (await site.exit()).code == 0
+
+
+async def test_a_worker_leaves_when_the_coordinator_orders_it_and_takes_the_time_it_is_given(sites: SiteMaker) -> None:
+    async with sites(grace=timedelta(milliseconds=1)) as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(wait, "door"))
+        await coordinator.started()
+        coordinator.direct(Drain(grace_ms=60_000))
+        await coordinator.beat(lambda beat: beat.draining)
+        routines.passes("door").set()
+        assert value_of(await coordinator.finished()) == "door"
+        assert (await site.exit()).code == 0
+
+
+async def test_an_order_with_another_grace_ends_the_wait_sooner(sites: SiteMaker) -> None:
+    async with sites() as site:
+        coordinator = site.coordinator
+        coordinator.direct(coordinator.start(wait, "door"))
+        await coordinator.started()
+        coordinator.direct(Drain(grace_ms=3_600_000))
+        await coordinator.beat(lambda beat: beat.draining)
+        site.worker.drain()  # its first signal beside the order
+        coordinator.direct(Drain())
+        await coordinator.beat(lambda beat: beat.draining)
+        assert not site.running.done()
+        coordinator.direct(Drain(grace_ms=0))
         released = await coordinator.until(lambda: [r for r in coordinator.reports if type(r).__name__ == "Released"])
         assert released[0].lost
         assert (await site.exit()).code == 0

@@ -45,7 +45,7 @@ FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 
 _LIVE: Final = tuple(sorted((WAITING | WITH_WORKER) - {Status.SUSPENDED}))
 _RUN: Final = ", ".join(f"run.{name}" for name in rows.SELECTED)
-_WORKER: Final = "session, worker_id, pool, slots, status, taken, offers, host, pid, python, since"
+_WORKER: Final = "session, worker_id, pool, slots, status, taken, offers, host, pid, python, since, drain"
 
 
 class Input(NamedTuple):
@@ -354,7 +354,7 @@ def _token(row: Any) -> TokenRow:
 
 
 def _worker(row: Any) -> WorkerRow:
-    session, worker_id, pool, slots, status, taken, offers, host, pid, python, since = row
+    session, worker_id, pool, slots, status, taken, offers, host, pid, python, since, drain = row
     return WorkerRow(
         session=SessionId(session),
         worker_id=WorkerId(worker_id),
@@ -367,4 +367,5 @@ def _worker(row: Any) -> WorkerRow:
         pid=pid,
         python=python,
         since=moment(since),
+        drain=rows.drain_of(drain),
     )

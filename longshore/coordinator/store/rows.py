@@ -21,7 +21,7 @@ from longshore.coordinator.store.columns import (
 )
 from longshore.core.changes import NewDelivery, NewRun, Outcome
 from longshore.core.ids import RunId
-from longshore.core.message import ClaimCheck, Value
+from longshore.core.message import ClaimCheck, Drain, Value
 from longshore.core.records import TokenRow
 from longshore.core.run import Flow, Run, Status
 
@@ -69,6 +69,11 @@ DEFAULTS: Final = {
     ),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
+
+DRAIN_NONE: Final = -2
+"""In place of a grace: the session was not ordered to leave."""
+DRAIN_OWN: Final = -1
+"""In place of a grace: it was, with its own."""
 
 _NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", "", 0, 0, 0)
 
@@ -341,7 +346,13 @@ def worker_values(row: Any, at: Mapping[Any, int]) -> tuple[Any, ...]:
         row.pid,
         row.python,
         at[row.since],
+        DRAIN_NONE if row.drain is None else DRAIN_OWN if row.drain.grace_ms is None else row.drain.grace_ms,
     )
+
+
+def drain_of(stored: int) -> Drain | None:
+    """What a session was told when it was ordered to leave."""
+    return None if stored == DRAIN_NONE else Drain(None if stored == DRAIN_OWN else stored)
 
 
 def delivery_values(row: NewDelivery, at: Micros) -> tuple[Any, ...]:

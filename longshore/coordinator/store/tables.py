@@ -75,7 +75,9 @@ worker: Final = Table(
     _whole("pid"),
     _text("python"),
     _time("since"),
+    Column("drain", BigInteger, nullable=False, server_default="-2"),
 )
+"""`drain`: the grace in ms with which it was ordered to leave; -1: with its own; -2: it was not."""
 
 run: Final = Table(
     "run",

@@ -34,7 +34,7 @@ _CALL: Final = names("run_id generation address kind name digest asked_seq child
 _DELIVERY: Final = names("run_id generation seq kind address at status child_id")
 _TOLD: Final = (*_DELIVERY, "value", "value_ref")
 _TOKEN: Final = names("token run_id generation address expires_at completed_at completed_by")
-_WORKER: Final = names("session worker_id pool slots status taken offers host pid python since")
+_WORKER: Final = names("session worker_id pool slots status taken offers host pid python since drain")
 _CURSOR: Final = names("id kind run_id reason before after")
 _DEAD: Final = names("at source reason size headers traceback run_ids body")
 

@@ -28,6 +28,8 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
             since=row.since,
             status=row.status,
             closed=row.status == "CLOSED",
+            draining=row.drain is not None,
+            drain=row.drain,
         )
         state.sessions[session.id] = session
         state.add_offers(session, row.offers)

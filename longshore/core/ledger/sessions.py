@@ -48,7 +48,7 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
         message.python,
     )
     state.orphaned.pop(session_id, None)
-    session.draining = message.draining
+    session.draining = message.draining or session.drain is not None
     session.open = True
     session.sent = session.beat_stands = session.beat_sent = 0
     session.beat_directive = session.returned = -1
@@ -60,6 +60,8 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
     round_.touched.add(session.id)
     round_.deliveries = {run_id: rest for run_id, rest in round_.deliveries.items() if run_id not in session.held}
     direct(round_, session, Welcome(term=state.term, taken=session.taken), numbered=False)
+    if session.drain is not None and not message.draining:
+        direct(round_, session, session.drain)
     _compare(state, round_, session, message)
 
 
@@ -80,6 +82,7 @@ def _admit(state: State, round_: Round, session_id: SessionId, message: Hello) -
         slots=message.slots,
         taken=known.taken if known else message.taken,
         since=round_.now,
+        drain=known.drain if known else None,
     )
     state.sessions[session_id] = session
     return session

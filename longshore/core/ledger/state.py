@@ -15,7 +15,7 @@ from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.lanes import Lanes
-from longshore.core.message import Delivery, Offer
+from longshore.core.message import Delivery, Drain, Offer
 from longshore.core.metadata import Annotations
 from longshore.core.outbox import held_digest
 from longshore.core.queues import Queue
@@ -46,6 +46,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
     open: bool = False  # welcomed on its present connection
     closed: bool = False
     draining: bool = False
+    drain: Drain | None = None  # what it was told when it was ordered to leave
     unresponsive: bool = False
     silence: int = 0  # Marks since its last message
     heard: bool = False  # since the last Mark
@@ -80,6 +81,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
             pid=self.pid,
             python=self.python,
             since=self.since,
+            drain=self.drain,
         )
 
 

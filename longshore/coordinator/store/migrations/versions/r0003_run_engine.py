@@ -9,6 +9,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    op.add_column("worker", sa.Column("drain", sa.BigInteger(), nullable=False, server_default="-2"))
     op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("version_deadline_ms", sa.BigInteger(), nullable=False, server_default="0"))
@@ -30,6 +31,7 @@ QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max
 
 
 def downgrade() -> None:
+    op.drop_column("worker", "drain")
     op.drop_table("queue")
     for name in ("given", "checkpoint_ref", "checkpoint", "care", "version_deadline_ms", "hung", "concurrency_key"):
         op.drop_column("run", name)
