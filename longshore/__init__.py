@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from longshore.core.errors import RunSystemFailure as RunSystemFailure
     from longshore.core.errors import RunTimedOut as RunTimedOut
     from longshore.core.errors import SettingsError as SettingsError
+    from longshore.core.errors import Stalled as Stalled
     from longshore.core.errors import StoreUnavailableError as StoreUnavailableError
     from longshore.core.errors import TokenExpired as TokenExpired
     from longshore.core.errors import TokenFailed as TokenFailed
@@ -73,6 +74,7 @@ _ERRORS: Final = (
     "RunSystemFailure",
     "RunTimedOut",
     "SettingsError",
+    "Stalled",
     "StoreUnavailableError",
     "TokenExpired",
     "TokenFailed",

@@ -21,6 +21,7 @@ LongshoreError
 ├── RunError              how a run ended: RunFailed, RunCanceled, RunCrashed, RunTimedOut, RunExpired, RunSystemFailure
 ├── TokenExpired, TokenFailed  what became of a token that a workflow waits for
 ├── RemoteError           a routine's own failure whose class is not known here
+├── Stalled               an attempt gave no sign of life for its heartbeat_timeout
 └── AbortRun, RetryAfter  raised by a routine to steer its own retries
 """
 
@@ -188,6 +189,11 @@ class TokenFailed(LongshoreError):
     def __init__(self, message: str, *, token: str = "") -> None:
         super().__init__(message)
         self.token = token
+
+
+class Stalled(LongshoreError):
+    """An attempt gave no sign of life (`context.progress`, `context.heartbeat`) for longer than its
+    heartbeat_timeout."""
 
 
 class AbortRun(LongshoreError):

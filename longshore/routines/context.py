@@ -54,7 +54,6 @@ class RunContext:
     """
 
     __slots__ = (
-        "_said",
         "attempt",
         "canceled",
         "durable",
@@ -62,6 +61,7 @@ class RunContext:
         "report_progress",
         "routine",
         "run_id",
+        "show_life",
         "silent",
     )
 
@@ -79,22 +79,22 @@ class RunContext:
         self.attempt = attempt
         self.metadata: Mapping[str, Any] = {} if metadata is None else metadata
         self.report_progress = report_progress
+        self.show_life: Callable[[], None] | None = None
         self.canceled = False
         self.silent = False
         self.durable: Durable | None = None
-        self._said = (0.0, "")
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the run is; see `Context.progress`."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress({fraction!r}): the fraction is a number from 0 to 1")
-        self._said = (float(fraction), text)
-        self.heartbeat()
+        if self.report_progress is not None and not self.silent:
+            self.report_progress(float(fraction), text)
 
     def heartbeat(self) -> None:
-        """Say the last progress again."""
-        if self.report_progress is not None and not self.silent:
-            self.report_progress(*self._said)
+        """A sign of life. Nobody but the worker hears of it."""
+        if self.show_life is not None and not self.silent:
+            self.show_life()
 
 
 CURRENT_RUN: Final[ContextVar[RunContext | None]] = ContextVar("longshore_run", default=None)
@@ -160,7 +160,8 @@ class Context:
         _here().progress(fraction, text)
 
     def heartbeat(self) -> None:
-        """A sign of life from code that takes long and has no progress to tell."""
+        """A sign of life from code that takes long and has no progress to tell: with `heartbeat_timeout=` an attempt
+        that gives none for so long is ended and tried again. Costs next to nothing, however often."""
         _here().heartbeat()
 
     # ------------------------------------------------------------------------------------------- inside a workflow only

@@ -47,9 +47,10 @@ class RoutineOptions(TypedDict, total=False):
 
 
 class ActionOptions(RoutineOptions, total=False):
-    """What an action may say of itself: where its body runs."""
+    """What an action may say of itself: where its body runs, and how long without a sign of life."""
 
     isolation: Isolation
+    heartbeat_timeout: Duration
 
 
 class TaskOptions(ActionOptions, total=False):
@@ -132,6 +133,8 @@ def _check_options(kind: Kind, options: dict[str, Any], allowed: frozenset[str])
             continue
         if kind == "action" and option in ("cache", "cache_ttl"):
             raise DefinitionError("an action touches the world and is never cached: leave cache out, or define a task")
+        if kind == "workflow" and option == "heartbeat_timeout":
+            raise DefinitionError("a workflow waits without a sign of life: leave heartbeat_timeout out")
         if kind == "workflow" and option == "isolation":
             raise DefinitionError("a workflow has a loop of its own: leave isolation out, or put heavy code in a task")
         meant = nearest(option, sorted(allowed))
@@ -180,6 +183,7 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         isolation=_isolation(function, given.get("isolation")),
         queue=_queue(given.get("queue", "default")),
         timeout=_limit(given, "timeout"),
+        heartbeat_timeout=_limit(given, "heartbeat_timeout"),
         retry_on=classes,
         retry_on_names=names,
         retry_first=first,

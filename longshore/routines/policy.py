@@ -38,6 +38,8 @@ class Policy:
     """What becomes of it when the workflow that called it ends first. None: as that workflow says."""
     children_version: ChildrenVersion = "pinned"
     """Which version its calls ask for where they say nothing: the one imported beside it, or the newest offered."""
+    heartbeat_timeout: timedelta | None = None
+    """How long an attempt may go on without a sign of life."""
     retry_on_names: frozenset[str] = frozenset()
     """The same by name, `module.Class` or a builtin's, for classes that need not be importable."""
 

@@ -1,6 +1,6 @@
 """One attempt of one run on this worker, from its Start to the moment the ledger has its end. A record, no acts.
 
-The bus's thread owns it; the executor that runs it writes only `began`, `began_at`, `entered` and `handle`.
+The bus's thread owns it; the executor that runs it writes only `began`, `began_at`, `entered`, `handle` and `alive_at`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Attempt:
     """See the module."""
 
     __slots__ = (
+        "alive_at",
         "began",
         "began_at",
         "canceled",
@@ -40,6 +41,7 @@ class Attempt:
         "epoch",
         "handle",
         "kind",
+        "overdue",
         "reported",
         "routine",
         "run_id",
@@ -50,7 +52,6 @@ class Attempt:
         "start",
         "stuck",
         "talking",
-        "timed_out",
         "told",
         "user_code",
     )
@@ -72,10 +73,11 @@ class Attempt:
         self.reported = False  # its end was reported, or must not be any more
         self.sent = False  # its end is in a numbered body: the ledger has it before it sees the next Beat
         self.canceled: str | None = None  # the reason
-        self.timed_out = False
+        self.overdue: Exception | None = None  # its time is over, or it was silent for too long
         self.stuck = False  # its end was reported, and it still holds its slot
         self.said = (0.0, "")  # the latest progress
         self.said_at = 0.0  # when progress was last reported
+        self.alive_at = 0.0  # its last sign of life, by the worker's clock
         self.talking = False  # the bus's thread was told that there is progress to report
 
     def begin(self) -> None:
@@ -90,6 +92,16 @@ class Attempt:
             return self.start.timeout_ms / 1000
         limit = self.routine.policy.timeout
         return None if limit is None else limit.total_seconds()
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds it may go on without a sign of life."""
+        limit = self.routine.policy.heartbeat_timeout
+        return None if limit is None else limit.total_seconds()
+
+    def show_life(self) -> None:
+        """It lives. From any thread."""
+        self.alive_at = time.monotonic()
 
     @property
     def slot_us(self) -> int:

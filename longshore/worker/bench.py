@@ -22,6 +22,7 @@ from longshore.core.errors import (
     PayloadUnavailable,
     Rejected,
     RetryAfter,
+    Stalled,
     UsageError,
 )
 from longshore.core.message import ClaimCheck, Failure, Finished, Start, Value
@@ -127,14 +128,15 @@ class Bench:
         report.result, report.unread = value, unread
         return report
 
-    def timed_out(self, attempt: Attempt) -> Finished:
-        """The report of an attempt whose time is over while its code goes on."""
-        return ended(attempt, Verdict(TIMED_OUT), encode_failure(timed_out_error(attempt)))
+    def overdue(self, attempt: Attempt) -> Finished:
+        """The report of an attempt that is over its time while its code goes on."""
+        error = attempt.overdue or TimeoutError()
+        return ended(attempt, judge(attempt, error), encode_failure(error))
 
     def failed(self, attempt: Attempt, error: BaseException) -> Finished:
         """The report of an attempt that ended with an exception."""
         verdict = judge(attempt, error)
-        shown = timed_out_error(attempt) if verdict.how == TIMED_OUT else strip(error)
+        shown = attempt.overdue or strip(error)
         return ended(attempt, verdict, encode_failure(shown))
 
 
@@ -155,8 +157,8 @@ def ended(attempt: Attempt, verdict: Verdict, failure: Failure | None) -> Finish
 
 def judge(attempt: Attempt, error: BaseException) -> Verdict:
     """What this exception means: whose fault it is, and whether another attempt can help."""
-    if attempt.timed_out:
-        return Verdict(TIMED_OUT)
+    if attempt.overdue is not None:
+        return Verdict(FAILED if isinstance(attempt.overdue, Stalled) else TIMED_OUT)
     if attempt.canceled is not None:
         return Verdict(CANCELED)
     match error:
@@ -184,11 +186,6 @@ def check_wanted(attempt: Attempt) -> None:
     """Raise CancelledError if the attempt was canceled or withdrawn while it waited for its thread."""
     if attempt.canceled is not None or attempt.reported:
         raise asyncio.CancelledError(attempt.canceled or "withdrawn")
-
-
-def timed_out_error(attempt: Attempt) -> TimeoutError:
-    """The exception that a timeout is reported as."""
-    return TimeoutError(f"{attempt.routine.id} took longer than its timeout of {attempt.timeout:g} s")
 
 
 def strip(error: BaseException) -> BaseException:

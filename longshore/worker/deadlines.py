@@ -11,9 +11,6 @@ from longshore.worker.attempt import Attempt
 class Deadlines:
     """A heap of instants. Attempts that ended meanwhile stay until their instant comes; the caller looks."""
 
-    patience = 5.0
-    """Seconds that code which was told to stop has for it."""
-
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Attempt]] = []
         self._tie = count()

@@ -75,12 +75,14 @@ class Desk:
     def enter(self, attempt: Attempt) -> object | None:
         """Just before the routine's code, in its own context: progress, log lines and spans know the run."""
         attempt.user_code = True
+        attempt.context.show_life = attempt.show_life
         attempt.context.report_progress = lambda fraction, text: self.progress(attempt, fraction, text)
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
         return self.telemetry.attach(attempt.span) if attempt.span else None
 
     def progress(self, attempt: Attempt, fraction: float, text: str) -> None:
         """Something was said by the routine; only the latest is kept."""
+        attempt.show_life()
         attempt.said = (fraction, text)
         if not attempt.talking:
             attempt.talking = True

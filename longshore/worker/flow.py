@@ -6,6 +6,7 @@ never touches the bus or the payload store: large values are named in `unfetched
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final
 
@@ -52,6 +53,7 @@ class Flow:
         self.reported: int | None = None  # the last seq answered by Commands since this Start
         self.busy = False  # something of it is in the payload threads: nothing is applied or said meanwhile
         self.misses_store = False  # whether it was said that the payload store does not answer it
+        self.active = 0.0  # seconds its code has run here
         self.moved_at = 0.0  # when something was last applied
         self.calls: list[NewCall] = []  # asked for and not said yet
         self.timers: list[NewTimer] = []
@@ -157,6 +159,12 @@ class Flow:
         value = self._values.pop(seq) if seq in self._values else self._value(delivery)
         self._note(execution.deliver(delivery, value))
         return True
+
+    @property
+    def time_left(self) -> float:
+        """Seconds of active time until its timeout is over."""
+        timeout = self.attempt.timeout
+        return math.inf if timeout is None else max(0.0, timeout - self.active)
 
     def _note(self, step: Step) -> None:
         self.calls += step.calls

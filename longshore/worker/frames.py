@@ -56,13 +56,17 @@ class Said(Frame):
     text: str
 
 
+class Alive(Frame):
+    """From the child: a sign of life."""
+
+
 class Ended(Frame):
     """From the child: the attempt is over."""
 
     report: Finished
 
 
-_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Ended)
+_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Alive | Ended)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

@@ -25,8 +25,9 @@ from longshore.telemetry import Telemetry, setup, setup_logging
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
-from longshore.worker.frames import Cancel, Ended, Execute, Pipe, Prepare, Prepared, Said
+from longshore.worker.frames import Cancel, Ended, Execute, Pipe, Prepare, Prepared
 from longshore.worker.parent import die_with_parent
+from longshore.worker.voice import Voice
 
 _GONE: Final = 3
 
@@ -39,6 +40,7 @@ class Child:
         self._catalog = catalog
         self._bench = bench
         self._telemetry = telemetry
+        self._voice = Voice(pipe)
         self._orders: queue.SimpleQueue[Execute] = queue.SimpleQueue()
         self._attempt: Attempt | None = None
 
@@ -63,7 +65,8 @@ class Child:
             raise SystemExit(f"{start.routine}@{start.version} is known to the worker and not to its child process")
         attempt = self._attempt = Attempt(start, routine)
         attempt.span = order.span
-        attempt.context.report_progress = self._say
+        attempt.context.report_progress = self._voice.say
+        attempt.context.show_life = self._voice.show_life
         attempt.begin()
         try:
             return Context().run(self._report, attempt)
@@ -71,6 +74,8 @@ class Child:
             return self._bench.failed(attempt, error)
         finally:
             self._attempt = None
+            attempt.context.silent = True  # a thread that its code left behind must not speak for the next one
+            self._voice.flush()
 
     def _report(self, attempt: Attempt) -> Finished:
         arguments = self._bench.arguments(attempt.start, attempt.routine)
@@ -89,9 +94,6 @@ class Child:
 
     def _stowed(self, value: Any, attempt: Attempt) -> Value:
         return self._bench.stow(value, attempt.key_prefix)
-
-    def _say(self, fraction: float, text: str) -> None:
-        self._pipe.send(Said(fraction, text))
 
 
 def _heard(_number: int, _frame: object) -> None:

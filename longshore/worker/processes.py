@@ -19,10 +19,11 @@ from queue import SimpleQueue
 from typing import Final
 
 from longshore.core.message import Failure, Finished, Released
+from longshore.serialization.failures import encode_failure
 from longshore.worker.attempt import Attempt
-from longshore.worker.bench import CANCELED, CRASHED, FAILED, TIMED_OUT, Verdict, ended
+from longshore.worker.bench import CANCELED, CRASHED, FAILED, Verdict, ended, judge
 from longshore.worker.desk import Desk, log
-from longshore.worker.frames import Cancel, Ended, Execute, Pipe, Prepare, Prepared, Said
+from longshore.worker.frames import Alive, Cancel, Ended, Execute, Pipe, Prepare, Prepared, Said
 
 KIND: Final = "process"
 PREPARE_TIMEOUT: Final = 60.0
@@ -80,6 +81,8 @@ class Child:
             while (frame := self._pipe.receive()) is not None:
                 if isinstance(frame, Said):
                     desk.progress(attempt, frame.fraction, frame.text)
+                elif isinstance(frame, Alive):
+                    attempt.show_life()
                 elif isinstance(frame, Ended):
                     return frame.report
         except OSError:
@@ -155,7 +158,7 @@ class ProcessExecutor:
         child = attempt.handle
         if not isinstance(child, Child):
             return
-        if attempt.timed_out or attempt.reported:
+        if attempt.overdue is not None or attempt.reported:
             child.kill(attempt)
             return
         threading.Thread(target=child.cancel, args=(attempt,), daemon=True).start()
@@ -274,9 +277,10 @@ def _corrected(attempt: Attempt, report: Finished) -> Finished:
 
 
 def _died(attempt: Attempt, how: str) -> Finished:
-    if attempt.timed_out:
-        problem = f"{attempt.routine.id} took longer than its timeout of {attempt.timeout:g} s; its process was killed"
-        return ended(attempt, Verdict(TIMED_OUT), Failure(type="builtins.TimeoutError", message=problem))
+    if attempt.overdue is not None:
+        failure = encode_failure(attempt.overdue)
+        failure.message += "; its process was killed"
+        return ended(attempt, judge(attempt, attempt.overdue), failure)
     if attempt.canceled is not None:
         return ended(attempt, Verdict(CANCELED), None)
     return ended(attempt, Verdict(CRASHED), Failure(type="longshore.core.errors.RunCrashed", message=how))

@@ -9,6 +9,7 @@ stands in foreign code that waits for something, the process ends; the others go
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import time
@@ -38,10 +39,11 @@ class Endless(BaseException):
 class _Pump:
     """One stretch of a workflow's code, `since` when."""
 
-    __slots__ = ("attempt", "since", "stack", "stop", "strikes", "struck_at", "warned", "where")
+    __slots__ = ("attempt", "limit", "since", "stack", "stop", "strikes", "struck_at", "warned", "where")
 
-    def __init__(self, attempt: Attempt, stop: Callable[[], None], where: Callable[[], str]) -> None:
+    def __init__(self, attempt: Attempt, stop: Callable[[], None], where: Callable[[], str], limit: float) -> None:
         self.attempt = attempt
+        self.limit = limit
         self.stop = stop
         self.where = where
         self.since = time.monotonic()
@@ -65,13 +67,17 @@ class Pumps:
 
     @contextmanager
     def watched(
-        self, attempt: Attempt, stop: Callable[[], None] = lambda: None, where: Callable[[], str] = lambda: ""
+        self,
+        attempt: Attempt,
+        stop: Callable[[], None] = lambda: None,
+        where: Callable[[], str] = lambda: "",
+        time_left: float = math.inf,
     ) -> Iterator[_Pump]:
         """Code of this workflow runs in here; nothing is raised into the thread outside. `stop`, called in another
         thread, has Endless raised after the step under way; `where` says in this one where its coroutines stand. Raises
         ForbiddenInWorkflow, with the places, for what had to be ended."""
         self._thread = threading.get_ident()
-        pump = self._pump = _Pump(attempt, stop, where)
+        pump = self._pump = _Pump(attempt, stop, where, min(self._limit, time_left))
         try:
             yield pump
         except Endless:
@@ -104,9 +110,9 @@ class Pumps:
         """Warn of a pump that takes long, strike one that takes too long or is not wanted any more. `now` is
         monotonic."""
         pump = self._pump
-        if pump is None or now - pump.since < LONG:
+        if pump is None or now - pump.since < min(LONG, pump.limit):
             return
-        if not pump.warned:
+        if not pump.warned and now - pump.since >= LONG:
             pump.warned = True
             log.warning(
                 "workflow %s (run %s) has computed for over %g s, holding up all workflows here; move that to a task\n"
@@ -117,7 +123,7 @@ class Pumps:
                 stacks.of_thread(self._thread),
             )
         again = STRIKE_FIRST if pump.strikes == 1 else STRIKE_AGAIN
-        over = pump.attempt.reported or now - pump.since >= self._limit
+        over = pump.attempt.reported or now - pump.since >= pump.limit
         if over and (not pump.strikes or now - pump.struck_at >= again):
             self._end(pump, now)
 

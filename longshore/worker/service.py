@@ -41,9 +41,9 @@ from longshore.worker import advice, loops, processes, spans, threads
 from longshore.worker.attempt import WORKFLOW, Attempt, by_kind
 from longshore.worker.bench import Bench
 from longshore.worker.config import Exit, WorkerConfig
-from longshore.worker.deadlines import Deadlines
 from longshore.worker.desk import Desk, Executor, Note, log
 from longshore.worker.grace import Grace
+from longshore.worker.limits import Limits
 from longshore.worker.roster import Roster, clock
 from longshore.worker.session import Session
 from longshore.worker.slots import Slots
@@ -71,8 +71,8 @@ class Worker:
         self.worker_id = WorkerId(f"{socket.gethostname()}-{os.getpid()}-{config.session[:4]}")
         self._session = Session(bus, names, config.session, self, heartbeat=config.heartbeat.total_seconds())
         self._slots: Slots[Attempt] = Slots(config.slots, (loops.KIND, threads.KIND, processes.KIND))
-        self._roster = Roster(self._on_begun, self._on_said, self._on_ended, self._on_freed)
-        self._deadlines = Deadlines()
+        self._limits = Limits(lambda attempt: self._executors[attempt.kind].interrupt(attempt), self._give_up)
+        self._roster = Roster(self._limits.begin, self._on_said, self._on_ended, self._on_freed)
         self._probe: ClaimCheck | None = None
         self._draining = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -177,8 +177,7 @@ class Worker:
             late = self._slots.overdue(now)
             for attempt in late:
                 self._release(attempt)
-            for attempt in self._deadlines.due(now):
-                self._time_out(attempt, now)
+            self._limits.look(now)
             if late:
                 self._session.poke()
             if 0 < self._slots.total <= self._slots.stuck and not self._draining.is_set():
@@ -359,26 +358,11 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------- what the roster tells
 
-    def _on_begun(self, attempt: Attempt) -> None:
-        timeout = None if attempt.kind == WORKFLOW else attempt.timeout  # active time: next to nothing of a workflow's
-        if timeout is not None:
-            self._deadlines.add(clock() + timeout, attempt)
-
-    def _time_out(self, attempt: Attempt, now: float) -> None:
-        """Its time is over. What can be stopped is told to stop; what cannot, or does not, is reported and keeps its
-        slot."""
-        if attempt.reported:
-            return
-        if attempt.kind != threads.KIND and not attempt.timed_out:
-            attempt.timed_out = True
-            attempt.context.canceled = True
-            self._deadlines.add(now + self._deadlines.patience, attempt)
-        else:
-            attempt.timed_out = True
-            self._roster.report_end(attempt, self._desk.bench.timed_out(attempt))
-            self._stick(attempt)
-            self._session.poke()
-        self._executors[attempt.kind].interrupt(attempt)
+    def _give_up(self, attempt: Attempt) -> None:
+        """It is over its time and does not stop: it is reported and keeps its slot."""
+        self._roster.report_end(attempt, self._desk.bench.overdue(attempt))
+        self._stick(attempt)
+        self._session.poke()
 
     def _on_said(self, attempt: Attempt, report: Report) -> None:
         if self._telemetry.enabled and attempt.span and isinstance(report, Commands):

@@ -7,7 +7,6 @@ are put away in time.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import queue
 import threading
@@ -34,18 +33,17 @@ from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.reach import modules_of
 from longshore.serialization.arguments import Arguments
 from longshore.serialization.failures import encode_failure
+from longshore.worker.asides import Asides
 from longshore.worker.asking import Asked, commands
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import NONDETERMINISM, Verdict, check_wanted, ended
 from longshore.worker.config import WorkerConfig
 from longshore.worker.desk import Desk, Note, log
 from longshore.worker.flow import FETCH_PATIENCE, Flow
+from longshore.worker.limits import timed_out
 from longshore.worker.pumps import Endless, Pumps
 
-PAYLOAD_THREADS: Final = 4
 LOOK_EVERY: Final = 1.0
-FETCH_AGAIN: Final = 2.0
-"""Seconds until a payload store that did not answer is tried again."""
 CLOSE_TIMEOUT: Final = 2.0
 
 Job = Callable[[], None]
@@ -62,10 +60,9 @@ class WorkflowHost:
         self._flows: dict[Attempt, Flow] = {}  # the one that moved last is the last
         self._touched: dict[Flow, None] = {}
         self._pumps = Pumps(config.pump_limit)
-        self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-workflow-payloads")
+        self._asides = Asides()
         self._closing = False
         self._look_at = 0.0  # when those that wait are to be looked at
-        self._again: list[tuple[float, Flow, Callable[[], object]]] = []  # what a payload store did not answer
         self._thread = threading.Thread(target=self._live, name="longshore-workflows", daemon=True)
         self._thread.start()
 
@@ -102,7 +99,7 @@ class WorkflowHost:
         self._closing = True
         self._inbox.put(None)
         self._thread.join(CLOSE_TIMEOUT)
-        self._payloads.shutdown(wait=False, cancel_futures=True)
+        self._asides.close()
 
     # ------------------------------------------------------------------------------------------ on the host's thread
 
@@ -179,7 +176,7 @@ class WorkflowHost:
         elif flow.turn_page(message):
             self._fetch(flow, message.upto)
         for delivery in flow.unfetched():
-            self._payloads.submit(self._load, flow, delivery)
+            self._asides.submit(self._load, flow, delivery)
         self._touched[flow] = None
 
     def _load(self, flow: Flow, delivery: Delivery) -> None:
@@ -187,19 +184,12 @@ class WorkflowHost:
         try:
             value: Any = self._bench.load(delivery.result or b"")
         except PayloadUnavailable as error:
-            load = partial(self._payloads.submit, self._load, flow, delivery)
-            self._inbox.put(partial(self._try_again, flow, error, load))
+            load = partial(self._asides.submit, self._load, flow, delivery)
+            self._inbox.put(partial(self._asides.try_again, flow, error, load))
             return
         except Exception as error:  # noqa: BLE001 - unreadable for good: it becomes the outcome of the call
             value = error
         self._inbox.put(partial(self._arrived, flow, delivery.seq, value))
-
-    def _try_again(self, flow: Flow, error: PayloadUnavailable, job: Callable[[], object]) -> None:
-        """The payload store did not answer: in a while once more, for as long as the workflow is here."""
-        if not flow.misses_store:
-            flow.misses_store = True
-            log.warning("run %s waits for the payload store: %s", flow.attempt.run_id, error)
-        self._again.append((time.monotonic() + FETCH_AGAIN, flow, job))
 
     def _arrived(self, flow: Flow, seq: int, value: Any) -> None:
         flow.arrived(seq, value)
@@ -221,13 +211,14 @@ class WorkflowHost:
             try:
                 result = work()
             except PayloadUnavailable as error:
-                self._inbox.put(partial(self._try_again, flow, error, partial(self._aside, flow, work, then)))
+                again = partial(self._aside, flow, work, then)
+                self._inbox.put(partial(self._asides.try_again, flow, error, again))
             except Exception as error:  # noqa: BLE001 - the failure of a routine's own values ends its attempt
                 self._inbox.put(partial(self._returned, flow, partial(self._fail, flow, error)))
             else:
                 self._inbox.put(partial(self._returned, flow, partial(then, result)))
 
-        self._payloads.submit(outside)
+        self._asides.submit(outside)
 
     def _returned(self, flow: Flow, then: Job) -> None:
         flow.busy = flow.misses_store = False
@@ -256,13 +247,18 @@ class WorkflowHost:
     def _pump(self, flow: Flow) -> None:
         attempt = flow.attempt
         attempt.user_code = True
-        moved = False
-        with self._pumps.watched(attempt, partial(flow.stop, Endless()), flow.stacks) as pump:
+        moved, began = False, time.monotonic()
+        with self._pumps.watched(attempt, partial(flow.stop, Endless()), flow.stacks, flow.time_left) as pump:
             while flow.step():
                 moved = True
                 pump.since = time.monotonic()  # a long replay is many short pumps
             if isinstance(flow.outcome, Raised) and isinstance(flow.outcome.exception, Endless):
                 flow.outcome = Raised(self._pumps.too_long(pump))
+        flow.active += time.monotonic() - began
+        if attempt.timeout is not None and flow.active > attempt.timeout and not isinstance(flow.outcome, Completed):
+            attempt.overdue = timed_out(attempt)
+            self._fail(flow, attempt.overdue)
+            return
         if moved:
             flow.moved_at = time.monotonic()
             self._flows[attempt] = self._flows.pop(attempt)
@@ -383,13 +379,7 @@ class WorkflowHost:
     def _look_at_waiting(self) -> None:
         now = time.monotonic()
         self._look_at = now + LOOK_EVERY
-        waiting, self._again = self._again, []
-        for at, flow, job in waiting:
-            if flow.attempt in self._flows:
-                if now >= at:
-                    job()
-                else:
-                    self._again.append((at, flow, job))
+        self._asides.look(now, self._flows)
         for_long = self._config.suspend_after.total_seconds()
         for flow in list(self._flows.values()):
             if flow.fetch_at is not None and now >= flow.fetch_at:

@@ -33,6 +33,8 @@ def test_inside_a_run_the_context_is_the_runs(caplog: pytest.LogCaptureFixture) 
         metadata={"a": 1},
         report_progress=lambda fraction, text: said.append((fraction, text)),
     )
+    signs: list[None] = []
+    run.show_life = lambda: signs.append(None)
     token = CURRENT_RUN.set(run)
     try:
         assert (context.run_id, context.attempt, context.routine) == ("r1", 2, "train@1.0.0")
@@ -51,7 +53,7 @@ def test_inside_a_run_the_context_is_the_runs(caplog: pytest.LogCaptureFixture) 
             context.progress(1)
     finally:
         CURRENT_RUN.reset(token)
-    assert said == [(0.25, "epoch 1"), (0.25, "epoch 1")]
+    assert said == [(0.25, "epoch 1")] and len(signs) == 1
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("longshore.routine.train", "hello")
     assert (record.__dict__["run_id"], record.__dict__["attempt"], record.__dict__["own"]) == ("r1", 2, 3)

@@ -107,6 +107,8 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", max_attempts=True)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", timeout="soon")(plain), "timeout: 'soon' is not a duration"),
         (lambda: define.task(name="a", timeout=0)(plain), "above zero"),
+        (lambda: define.task(name="a", heartbeat_timeout=0)(plain), "above zero"),
+        (lambda: define.workflow(name="a", heartbeat_timeout=1), "leave heartbeat_timeout out"),  # type: ignore[call-arg]
         (lambda: define.task(name="a", cache="yes")(plain), "True or False"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", queue="")(plain), "name of a queue"),
         (lambda: define.task(name="a", retry_on=3)(plain), "exception class"),  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""What the code in a child process says of itself while it runs, a few words a second at most; the latest is not lost.
+
+It never waits for an answer, and says nothing of an attempt that is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import Final
+
+from longshore.worker.frames import Alive, Pipe, Said
+
+EVERY: Final = 0.1
+"""Seconds between two words at least."""
+
+
+class Voice:
+    """One per child process. Any thread may speak; what comes too soon is said by a thread of its own."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._said: Said | None = None  # what waits to be said
+        self._alive = False
+        self._spoke_at = 0.0
+        self._late = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def say(self, fraction: float, text: str) -> None:
+        """Progress, which is a sign of life, too."""
+        with self._lock:
+            self._said = Said(fraction, text)
+            self._speak_in_time()
+
+    def show_life(self) -> None:
+        """A sign of life."""
+        with self._lock:
+            self._alive = True
+            self._speak_in_time()
+
+    def flush(self) -> None:
+        """Say at once what waits."""
+        with self._lock:
+            self._speak()
+
+    def _speak_in_time(self) -> None:
+        if time.monotonic() - self._spoke_at >= EVERY:
+            self._speak()
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._speak_for_ever, name="longshore-voice", daemon=True)
+            self._thread.start()
+        self._late.set()
+
+    def _speak_for_ever(self) -> None:
+        while self._late.wait():
+            self._late.clear()
+            time.sleep(EVERY)
+            self.flush()
+
+    def _speak(self) -> None:
+        word: Said | Alive | None = self._said or (Alive() if self._alive else None)
+        self._said, self._alive = None, False
+        if word is not None:
+            self._spoke_at = time.monotonic()
+            with contextlib.suppress(OSError):  # the worker is gone, and so are we in a moment
+                self._pipe.send(word)

@@ -1,0 +1,50 @@
+"""Routines that fall silent, take too long, take too much: a module, so that child processes can import it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from longshore import context, define
+from tests.worker import routines
+
+
+@define.action(name="silent", version="1.0.0", heartbeat_timeout="300ms", max_attempts=2)
+def silent(door: str) -> str:
+    routines.passes(door).wait(30)
+    return "late"
+
+
+@define.action(name="lively", version="1.0.0", heartbeat_timeout="400ms")
+def lively(seconds: float) -> str:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        context.heartbeat()
+        time.sleep(0.01)
+    return "alive"
+
+
+@define.action(name="silent.async", version="1.0.0", heartbeat_timeout="300ms", retry_on=KeyError)
+async def silent_async() -> None:
+    await asyncio.sleep(60)
+
+
+@define.action(name="silent.apart", version="1.0.0", heartbeat_timeout="500ms", isolation="process")
+def silent_apart(times: int) -> str:
+    for index in range(times):
+        context.heartbeat()
+        context.progress(index / times, f"step {index}")
+        time.sleep(0.0005)
+    time.sleep(60 if not times else 0)
+    return "alive"
+
+
+@define.workflow(name="slow.arranger", version="1.0.0", timeout="300ms")
+async def slow_arranger(pieces: int, each: float) -> Any:
+    for _ in range(pieces):
+        await routines.double(1)
+        over = time.perf_counter() + each  # longshore: deterministic (it decides nothing)
+        while time.perf_counter() < over:  # longshore: deterministic
+            pass
+    return "arranged"
