@@ -78,6 +78,8 @@ _LOOK: Final = {
     "not_a_workflow": "`longshore runs show RUN_ID` shows what it is",
     "behind_cancel": "`longshore runs history RUN_ID` shows when it was canceled",
     "open_token": "`longshore tokens complete TOKEN` completes one, `longshore runs cancel RUN_ID` ends the run",
+    "not_pausable": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
+    "not_delayed": "`longshore runs show RUN_ID` shows where it stands; `longshore runs cancel RUN_ID` ends it",
     "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
 }
 """What to do next, by the rule that refused."""
@@ -85,7 +87,7 @@ _SAID_WRONG: Final = frozenset(
     {
         *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
         *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms", "name", "error", "value"),
-        *("version", "fork_id", "retry_first_ms", "retry_factor", "retry_max_ms"),
+        *("version", "fork_id", "at", "retry_first_ms", "retry_factor", "retry_max_ms"),
     }
 )
 """Rules about what was typed, not about what is."""

@@ -10,6 +10,7 @@ import typer
 
 from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
+from longshore.cli.holding import pause, reschedule, resume
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
 from longshore.cli.screen import seconds
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
 app.command("replay-check")(replay_check)
-app.command("fork")(fork)
+for command in (fork, pause, resume, reschedule):
+    app.command()(command)
 
 
 def _screen(as_json: bool) -> Screen:
@@ -239,25 +241,6 @@ def _show_status(screen: Screen, run_id: str, status: str) -> None:
         screen.document({"run_id": run_id, "status": status})
         return
     screen.text(status)
-
-
-@app.command()
-def resume(
-    run_id: RunId,
-    reason: Annotated[str, typer.Option(help="What was repaired; it is kept in the history.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Let a BLOCKED run go on, once what blocked it is repaired. Its crashes and losses are forgotten."""
-    asyncio.run(_resume(_screen(as_json), run_id, reason))
-
-
-async def _resume(screen: Screen, run_id: str, reason: str) -> None:
-    from longshore.cli.asking import asker
-
-    async with asker() as client:
-        run = client.handle(run_id)
-        await run.resume(reason)
-        _show_status(screen, run_id, await run.status())
 
 
 @app.command()

@@ -15,7 +15,7 @@ from longshore.client.pending import Errand, Question
 from longshore.client.tracing import BROKER_UNAVAILABLE, Tracing
 from longshore.core.errors import BrokerUnavailableError, Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import Ask, Cancel, DrainWorker, Fork, Reply, Resume, RunChanged, Trigger
+from longshore.core.message import Ask, Order, Reply, RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 
 ASK_TIMEOUT: Final = 10.0
@@ -110,25 +110,10 @@ class Conversation:
         question = Ask(what, self._number(), self._link.client_id, list(run_ids), given)
         return await self._answer(question, run_ids[0] if run_ids else "", timeout)
 
-    async def cancel(self, run_id: RunId, reason: str, *, timeout: float = ASK_TIMEOUT) -> Any:
-        """Order a cancel. Raises as `ask`."""
-        order = Cancel(run_id, reason, self._number(), self._link.client_id)
-        return await self._answer(order, run_id, timeout)
-
-    async def resume(self, run_id: RunId, by: str, reason: str, *, timeout: float = ASK_TIMEOUT) -> Any:
-        """Order that a BLOCKED run goes on. Raises as `ask`."""
-        order = Resume(run_id, by, reason, self._number(), self._link.client_id)
-        return await self._answer(order, run_id, timeout)
-
-    async def order(self, order: DrainWorker, *, timeout: float = ASK_TIMEOUT) -> Any:
-        """Give an order that names no run. Raises as `ask`."""
+    async def order(self, order: Order, *, timeout: float = ASK_TIMEOUT) -> Any:
+        """Give an order; where what it is about stands then, or what was made of it. Raises as `ask`."""
         order.ask_id, order.reply_to = self._number(), self._link.client_id
-        return await self._answer(order, "", timeout)
-
-    async def fork(self, order: Fork, *, timeout: float = ASK_TIMEOUT) -> Any:
-        """Order a fork. Raises as `ask`."""
-        order.ask_id, order.reply_to = self._number(), self._link.client_id
-        return await self._answer(order, order.run_id, timeout)
+        return await self._answer(order, getattr(order, "run_id", ""), timeout)
 
     async def signal(self, run_id: RunId, name: str, value: Any, *, timeout: float = ASK_TIMEOUT) -> Any:
         """Tell a workflow something by name. Raises as `ask`, EncodingError, PayloadUnavailable."""

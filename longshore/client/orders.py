@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -19,11 +19,11 @@ from longshore.core.cache_key import cache_key
 from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7_from
-from longshore.core.message import Fork, Options, Trigger
+from longshore.core.message import Fork, Options, Reschedule, Trigger
 from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
-from longshore.routines.options import Duration, TriggerOptions, to_message
+from longshore.routines.options import Duration, TriggerOptions, delay_ms, to_message
 from longshore.serialization.arguments import encode_arguments
 
 _IDS_PER_BLOCK: Final = 256
@@ -174,6 +174,15 @@ def fork_of(run_id: RunId, at: str, version: str | None, fork_id: str | UUID | N
         raise UsageError(f"version={version!r} is no text: write version='1.2.0'")
     own = RunIds().next() if fork_id is None else _given_id(fork_id)
     return Fork(run_id, Address(at), version or "", own, person())
+
+
+def reschedule_of(run_id: RunId, to: Duration | datetime) -> Reschedule:
+    """The order to give a run another time. Raises UsageError."""
+    if not isinstance(to, datetime):
+        return Reschedule(run_id, delay_ms=delay_ms("reschedule", to), by=person())
+    if to.tzinfo is None:
+        raise UsageError(f"reschedule: {to!r} has no zone: write for example datetime(2026, 11, 24, 18, tzinfo=UTC)")
+    return Reschedule(run_id, at=to, by=person())
 
 
 def _travelling(options: RunOptions) -> TriggerOptions:

@@ -15,23 +15,18 @@ from longshore.core.message import (
     Accepted,
     Answer,
     Ask,
-    Cancel,
     Command,
-    CompleteToken,
-    DrainWorker,
-    Fork,
+    Order,
     Rejected,
     Reply,
-    Resume,
     RunChanged,
-    Signal,
     Trigger,
 )
 from longshore.core.run import FINAL
 
 W = TypeVar("W")
 
-Question = Ask | Cancel | Resume | Signal | CompleteToken | Fork | DrainWorker
+Question = Ask | Order
 """What is answered with an Answer of the same `ask_id`."""
 
 REASK_AFTER: Final = 10.0

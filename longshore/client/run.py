@@ -15,11 +15,11 @@ import msgspec
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.journals import journal_of
-from longshore.client.orders import fork_of, seconds
+from longshore.client.orders import fork_of, reschedule_of, seconds
 from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import RunChanged
+from longshore.core.message import Cancel, Pause, Resume, RunChanged
 from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
 from longshore.routines.options import Duration
@@ -104,15 +104,27 @@ class Run(Generic[R_co]):
     async def cancel(self, reason: str = "") -> None:
         """Cancel it and, by its routine's policy, its children. Raises Rejected when it has already ended otherwise."""
         try:
-            await self._conversation.cancel(self.id, reason)
+            await self._conversation.order(Cancel(self.id, reason))
         except Rejected as refused:
             if refused.rule != "already_final" or await self.status() != Status.CANCELED:
                 raise
 
+    async def pause(self, reason: str = "") -> None:
+        """Have it wait, BLOCKED, until it is resumed: at once where it waits, else when it next waits, fails or is
+        handed back. Its calls go on, and so does its deadline; a ttl that is over ends it when it is resumed. Raises
+        Rejected (`not_pausable`: it is BLOCKED, canceling, final, or paused already; `unknown_run`)."""
+        await self._conversation.order(Pause(self.id, person(), reason))
+
     async def resume(self, reason: str = "") -> None:
-        """Let it go on, now that what BLOCKED it is repaired; its crashes and losses are forgotten, its history says
-        who resumed it. Raises Rejected (`not_blocked`, `unknown_run`) for any other run."""
-        await self._conversation.resume(self.id, person(), reason)
+        """Let it go on, now that what BLOCKED it is repaired, or that it was paused long enough; its crashes and losses
+        are forgotten, its history says who resumed it. What was paused before its time waits for its time again.
+        Raises Rejected (`not_blocked`, `unknown_run`) for any other run."""
+        await self._conversation.order(Resume(self.id, person(), reason))
+
+    async def reschedule(self, to: Duration | datetime) -> None:
+        """Give a DELAYED run another time: so long from now, or an aware datetime (one that has gone is now); at most
+        30 days from now. Raises Rejected (`not_delayed`, `unknown_run`), UsageError."""
+        await self._conversation.order(reschedule_of(self.id, to))
 
     async def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> Run[R_co]:
         """Run a workflow again from one of its calls on: a new run, which keeps what came before the call at this
@@ -121,7 +133,7 @@ class Run(Generic[R_co]):
         `version` is another one of the routine; the same `fork_id` again is the same run. Raises Rejected
         (`unknown_address`, `not_a_call`, `not_begun`, `behind_cancel`, `open_token`, `not_a_workflow`, `unknown_run`).
         """
-        told = await self._conversation.fork(fork_of(self.id, at, version, fork_id))
+        told = await self._conversation.order(fork_of(self.id, at, version, fork_id))
         return Run(self._conversation, RunId(told["run_id"]), self.routine, self._module)
 
     async def journal(self) -> Recorded:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import datetime
 from types import ModuleType, TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -120,9 +121,17 @@ class SyncRun(Generic[R_co]):
         """See Run.cancel."""
         self._thread.call(self._run.cancel(reason))
 
+    def pause(self, reason: str = "") -> None:
+        """See Run.pause."""
+        self._thread.call(self._run.pause(reason))
+
     def resume(self, reason: str = "") -> None:
         """See Run.resume."""
         self._thread.call(self._run.resume(reason))
+
+    def reschedule(self, to: Duration | datetime) -> None:
+        """See Run.reschedule."""
+        self._thread.call(self._run.reschedule(to))
 
     def signal(self, name: str, value: Any = None) -> None:
         """See Run.signal."""

@@ -21,13 +21,9 @@ from longshore.core.message import (
     Ask,
     ChildDied,
     Command,
-    CompleteToken,
-    DrainWorker,
     Fork,
-    LimitQueue,
     Mark,
-    PauseQueue,
-    ResumeQueue,
+    Order,
     Signal,
     Trigger,
 )
@@ -157,7 +153,7 @@ def _adopt(message: Incoming, found: list[Command]) -> None:
     """What a foreign program says beside the body: who it is, where it listens, in which trace it stands."""
     traceparent = message.headers.get(envelope.TRACEPARENT, "")
     for position, command in enumerate(found):
-        if isinstance(command, Signal | CompleteToken | Fork | LimitQueue | PauseQueue | ResumeQueue | DrainWorker):
+        if isinstance(command, Order):
             command.reply_to = message.reply_to
             command.ask_id = message.correlation_id
         if isinstance(command, Signal) and not command.signal_id and message.message_id:

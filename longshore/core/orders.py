@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -42,6 +43,7 @@ class Cancel(Message, tag=tag_of):
     reason: str = ""
     ask_id: str = ""
     reply_to: str = ""
+    plain: bool = False  # from a foreign program: the answer goes out as JSON
 
 
 class DrainWorker(Message, tag=tag_of):
@@ -60,13 +62,39 @@ class DrainWorker(Message, tag=tag_of):
 
 
 class Resume(Message, tag=tag_of):
-    """Let a BLOCKED run go on; its crashes and losses are forgotten. `by` is who says so, for its history."""
+    """Let a BLOCKED run go on; its crashes and losses are forgotten. One that is yet to be paused is not. `by` is who
+    says so, for its history."""
 
     run_id: RunId
     by: str = ""
     reason: str = ""
     ask_id: str = ""
     reply_to: str = ""
+    plain: bool = False
+
+
+class Pause(Message, tag=tag_of):
+    """Have a run wait until it is resumed: at once where it waits, else when it next waits, fails or is handed back.
+    `by` is who says so, for its history."""
+
+    run_id: RunId
+    by: str = ""
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class Reschedule(Message, tag=tag_of):
+    """Give a DELAYED run another time: so long from now, or an instant."""
+
+    run_id: RunId
+    delay_ms: int | None = None
+    at: datetime | None = None
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
 
 
 class Signal(Message, tag=tag_of):
@@ -167,17 +195,10 @@ class Ask(Message, tag=tag_of):
     params: dict[str, Any] = {}
 
 
-Command = (
-    Trigger
-    | Cancel
-    | Resume
-    | Ask
-    | Signal
-    | CompleteToken
-    | Fork
-    | LimitQueue
-    | PauseQueue
-    | ResumeQueue
-    | Annotate
-    | DrainWorker
-)
+RunOrder = Cancel | Resume | Pause | Reschedule
+"""What is answered with where the run stands then."""
+
+Order = RunOrder | Signal | CompleteToken | Fork | Annotate | LimitQueue | PauseQueue | ResumeQueue | DrainWorker
+"""What is answered with Answer, if its sender says where: each has `ask_id`, `reply_to` and `plain`."""
+
+Command = Trigger | Ask | Order

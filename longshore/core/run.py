@@ -171,6 +171,7 @@ class Run(msgspec.Struct, kw_only=True, gc=False):
     deadline_at: datetime | None = None
     cancel_at: datetime | None = None  # when a cancel was ordered; CANCELING ends 60 s later at the latest
     reason: str = ""  # of the last transition, for people
+    pausing: str = ""  # why it is to be BLOCKED when it next waits, fails or is handed back ("": it is not)
     max_attempts: int | None = None
     timeout_ms: int | None = None
     version_deadline_ms: int | None = None

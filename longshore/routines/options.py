@@ -76,6 +76,8 @@ def to_message(options: TriggerOptions) -> Options:
 
 
 def _milliseconds(name: str, value: Duration) -> int:
+    if name == "delay":
+        return delay_ms("option delay", value)
     try:
         length = duration(value)
     except UsageError as error:
@@ -84,6 +86,21 @@ def _milliseconds(name: str, value: Duration) -> int:
         raise UsageError(f"option {name}: {value!r} is over {MAX_DELAY.days} days")
     if name not in _MAY_BE_ZERO and not length:
         raise UsageError(f"option {name}: a {name} of zero ends every run at once; give a longer one")
+    return _whole(length)
+
+
+def delay_ms(name: str, value: Duration) -> int:
+    """So many milliseconds later, from none to 30 days; `name` is what the value was given as. Raises UsageError."""
+    try:
+        length = duration(value)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if length > MAX_DELAY:
+        raise UsageError(f"{name}: {value!r} is over {MAX_DELAY.days} days")
+    return _whole(length)
+
+
+def _whole(length: timedelta) -> int:
     # Upwards: a limit is never shorter, a delay never earlier than it was asked for.
     return -(-length // timedelta(milliseconds=1))
 

@@ -19,7 +19,6 @@ from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.message import (
     MAX_BODY,
     MAX_ITEMS,
-    Cancel,
     Command,
     CompleteToken,
     Directive,
@@ -35,6 +34,7 @@ from longshore.core.message import (
     Signal,
     Trigger,
 )
+from longshore.serialization.foreign_orders import ForeignOrder
 from longshore.serialization.wire import JSON_TEXT
 
 _HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bits
@@ -173,11 +173,6 @@ class _ForeignTrigger(msgspec.Struct, tag_field="type", tag="trigger", forbid_un
     cache_key: str = ""
 
 
-class _ForeignCancel(msgspec.Struct, tag_field="type", tag="cancel", forbid_unknown_fields=True):
-    run_id: str
-    reason: str = ""
-
-
 class _ForeignSignal(msgspec.Struct, tag_field="type", tag="signal", forbid_unknown_fields=True):
     run_id: str
     name: str
@@ -226,7 +221,7 @@ class _ForeignDrain(msgspec.Struct, tag_field="type", tag="drain_worker", forbid
 _ForeignQueueOrder = _ForeignLimitQueue | _ForeignPauseQueue | _ForeignResumeQueue
 _ForeignCommand = (
     _ForeignTrigger
-    | _ForeignCancel
+    | ForeignOrder
     | _ForeignSignal
     | _ForeignCompletion
     | _ForeignFork
@@ -277,8 +272,8 @@ def _queue_order(command: _ForeignQueueOrder) -> Command:
 
 
 def _own(command: _ForeignCommand) -> Command:
-    if isinstance(command, _ForeignCancel):
-        return Cancel(run_id=RunId(command.run_id), reason=command.reason)
+    if isinstance(command, ForeignOrder):
+        return command.own()
     if isinstance(command, _ForeignSignal):
         return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)
     if isinstance(command, _ForeignFork):

@@ -210,7 +210,7 @@ def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
     assert first.run_id == "r"
     assert isinstance(first.input, bytes)
     assert decode_arguments(first.input) == ((), {})
-    assert second == Cancel(run_id=RunId("r"), reason="why")
+    assert second == Cancel(run_id=RunId("r"), reason="why", plain=True)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ INSERTED: Final = names(
 INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
-    " rest_until forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
+    " rest_until forked_seq forked_at cuts seed unread unread_bytes hung pausing spared concurrency_key"
     " version_deadline_ms care tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
@@ -43,7 +43,8 @@ UPDATED: Final = names(
 )
 UPDATED_RARELY: Final = names(
     "crashes losses due_at ttl_at deadline_at cancel_at check_at cached traceparent span generation last_seq"
-    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes hung care"
+    " processed_seq open_calls cancel_seq rest_until forked_seq forked_at cuts seed unread unread_bytes hung pausing"
+    " care"
 )
 ENDED: Final = names(
     "id version status epoch attempt worker_id queued_at started_at attempt_at finished_at reason cache_key"
@@ -55,7 +56,7 @@ SELECTED: Final = names(
     " created_at queued_at due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at reason max_attempts"
     " timeout_ms parent_id parent_address parent_generation root_id reply_to correlation_id wants_outcome plain"
     " cache_key cached traceparent span history_seq generation last_seq processed_seq open_calls cancel_seq rest_until"
-    " forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key"
+    " forked_seq forked_at cuts seed unread unread_bytes hung spared concurrency_key pausing"
     " version_deadline_ms care"
 )
 DEFAULTS: Final = {
@@ -65,7 +66,7 @@ DEFAULTS: Final = {
     "result_ref": "''",
     "error": "NULL",
     **dict.fromkeys(
-        names("correlation_id traceparent span cuts seed concurrency_key care tags metadata input_ref"), "''"
+        names("correlation_id traceparent span cuts seed pausing concurrency_key care tags metadata input_ref"), "''"
     ),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
@@ -179,6 +180,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         run.traceparent,
         run.span,
         *_flow(run.flow, at),
+        run.pausing,
         1 if run.spared else 0,
         run.concurrency_key,
         run.version_deadline_ms or 0,
@@ -212,7 +214,7 @@ def updated(run: Run, at: Micros) -> tuple[Any, ...]:
 
 def is_plain(run: Run) -> bool:
     """Whether all of UPDATED_RARELY are what they are by default."""
-    if run.flow is not None or run.crashes or run.losses or run.cached or run.traceparent or run.span:
+    if run.flow is not None or run.crashes or run.losses or run.cached or run.traceparent or run.span or run.pausing:
         return False
     return run.care is None and _has_no_time(run)
 
@@ -235,6 +237,7 @@ def updated_rarely(run: Run, at: Micros) -> tuple[Any, ...]:
         run.traceparent,
         run.span,
         *_flow(run.flow, at),
+        run.pausing,
         text_of(run.care) if run.care else "",
     )
 

@@ -116,6 +116,7 @@ run: Final = Table(
     _whole("parent_generation"),
     _text("root_id"),
     Column("spared", BigInteger, nullable=False, server_default="0"),
+    Column("pausing", Text, nullable=False, server_default=""),
     _text("reply_to"),
     _text("correlation_id"),
     _whole("wants_outcome"),

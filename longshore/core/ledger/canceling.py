@@ -43,6 +43,7 @@ def cancel(state: State, round_: Round, run: Run, reason: str, actor: str = "") 
         conclude(state, round_, run, Status.CANCELED, reason, actor=actor)
         return
     run.cancel_at = round_.now
+    run.pausing = ""
     run.crashes = min(run.crashes, CRASHES_TO_BLOCK - 1)  # one that needed a person for them gets one cleanup, alone
     if run.status is Status.SUSPENDED:
         delivering.recall(state, round_, run)

@@ -8,7 +8,16 @@ from typing import Final
 from longshore.core.changes import NewCall
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.ledger import annotating, canceling, delivering, forking, limiting, signaling, starting
+from longshore.core.ledger import (
+    annotating,
+    canceling,
+    delivering,
+    forking,
+    limiting,
+    pausing,
+    signaling,
+    starting,
+)
 from longshore.core.ledger.recording import move, owned, touch
 from longshore.core.ledger.reporting import mark_started
 from longshore.core.ledger.state import Round, Session, State
@@ -66,6 +75,8 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
     else:
         touch(round_, run)
     delivering.fire_timers(state, round_, run)
+    if run.status is Status.HANGING:
+        pausing.hold_if_asked(state, round_, run)
 
 
 def _gets_further(flow: Flow, report: Commands, known: Collection[str]) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from longshore.core.errors import ProtocolError
-from longshore.core.ledger import delivering, failing, forgetting
-from longshore.core.ledger.recording import announce, answer_order, ended, let_go, refuse
+from longshore.core.ledger import failing, forgetting
+from longshore.core.ledger.ending import conclude
+from longshore.core.ledger.ordering import said_by, target
+from longshore.core.ledger.recording import announce, answer_order, let_go, move, note
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import Finished, Resume
-from longshore.core.run import Run, Status
+from longshore.core.run import Run, Status, has_started
 
 
 def continued(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
@@ -34,25 +36,41 @@ def continued(state: State, round_: Round, session: Session, run: Run, report: F
 
 
 def resume_order(state: State, round_: Round, order: Resume, actor: str) -> None:
-    """A person lets a BLOCKED run go on, with its counts of crashes and losses at zero."""
-    run_id = order.run_id
-    run = delivering.live(state, round_, run_id)
-    final = ended(round_, run_id) if run is None else None
-    if run is None and final is None:
-        answer_order(round_, order, "", error=("unknown_run", f"there is no run {run_id}"))
-    elif run is not None and run.status is Status.BLOCKED:
-        _resume(state, round_, run, order, actor)
-        answer_order(round_, order, run.status.value)
+    """A person lets a BLOCKED run go on, with its counts of crashes and losses at zero; or thinks better of pausing one
+    that is still at work."""
+    run = target(state, round_, order, actor, _hindrance, ("not_blocked", "only what is BLOCKED can be resumed"))
+    if run is None:
+        return
+    reason = said_by("resumed", order.by, order.reason)
+    if run.status is Status.BLOCKED:
+        _resume(state, round_, run, reason, actor)
     else:
-        status = run.status.value if run is not None else final.status if final is not None else ""
-        refuse(state, round_, run_id, status, f"resume refused: it is {status}", actor, run)
-        text = f"run {run_id} is {status}; only what is BLOCKED can be resumed"
-        answer_order(round_, order, status, error=("not_blocked", text))
+        run.pausing = ""
+        note(round_, run, f"{reason}; it is not to be paused any more", actor)
+    answer_order(round_, order, run.status.value)
 
 
-def _resume(state: State, round_: Round, run: Run, order: Resume, actor: str) -> None:
+def _hindrance(run: Run) -> str:
+    return "" if run.status is Status.BLOCKED or run.pausing else run.status.value
+
+
+def _resume(state: State, round_: Round, run: Run, reason: str, actor: str) -> None:
+    """On to its queue, or back to where its time is waited for. What has had a worker goes ahead of new runs."""
     run.crashes = run.losses = 0
     run.alone = False
-    reason = "resumed" + (f" by {order.by}" if order.by else "") + (f": {order.reason}" if order.reason else "")
-    failing.requeue(state, round_, run, reason, ahead=True, actor=actor)
+    run.pausing = ""
+    due_at, retries = run.due_at, run.started_at is not None
+    if due_at is not None and due_at > round_.now:
+        move(round_, run, Status.RETRYING if retries else Status.DELAYED, reason, actor=actor)
+        state.wake_at(due_at, run.id, "due")
+        if run.ttl_at is not None:
+            state.wake_at(run.ttl_at, run.id, "ttl")
+    elif due_at is not None and retries:
+        failing.next_attempt(state, round_, run, reason, actor)
+    else:
+        run.due_at = None
+        failing.requeue(state, round_, run, reason, ahead=run.epoch > 0, actor=actor)
+    if run.status is Status.QUEUED and run.ttl_at is not None and run.ttl_at <= round_.now and not has_started(run):
+        conclude(state, round_, run, Status.EXPIRED, "its ttl was over before its first start")
+        return
     announce(state, round_, run, None, None)

@@ -118,7 +118,7 @@ def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:
 
 
 def _blocked(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "person", "text": f"needs a person: {run.reason}"}
+    return {"kind": "person", "text": f"needs a person: {run.reason}", "next_at": run.deadline_at}
 
 
 def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
@@ -132,6 +132,8 @@ def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
     text = f"{verb[run.status]} {name}"
     if session is not None and session.unresponsive:
         text += f", which has been silent for {session.silence} s"
+    if run.pausing:
+        text += f"; then it is held: {run.pausing}"
     next_at = run.cancel_at + state.config.cancel_grace if run.cancel_at else None
     return {
         "kind": "worker",

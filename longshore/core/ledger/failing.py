@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longshore.core.ledger import caching, forgetting, signaling, versioning
+from longshore.core.ledger import caching, forgetting, pausing, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
@@ -42,14 +42,15 @@ def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
     move(round_, run, Status.RETRYING, reason, worker=run.worker_id)
     state.wake_at(run.due_at, run.id, "due")
     announce(state, round_, run, None, None)
+    pausing.hold_if_asked(state, round_, run)
 
 
-def next_attempt(state: State, round_: Round, run: Run) -> None:
+def next_attempt(state: State, round_: Round, run: Run, reason: str = "delay over", actor: str = "") -> None:
     """The delay of a RETRYING run is over. A workflow begins a fresh journal."""
     run.attempt += 1
     run.due_at = None
     begin_journal(state, round_, run, f"begins attempt {run.attempt}")
-    requeue(state, round_, run, "delay over", ahead=False)
+    requeue(state, round_, run, reason, ahead=False, actor=actor)
 
 
 def begin_journal(state: State, round_: Round, run: Run, what: str, unread: set[int] | None = None) -> None:
@@ -79,6 +80,8 @@ def requeue(
     hit = caching.lookup(round_, run) if run.cache_key else None
     if hit is not None:
         complete_equal(state, round_, run, hit.run_id, hit.version, hit.result)
+    elif run.pausing:
+        pausing.hold(state, round_, run, run.pausing)
 
 
 def await_version(state: State, round_: Round, run: Run) -> None:
@@ -111,6 +114,9 @@ def put_away(state: State, round_: Round, run: Run, reason: str) -> None:
     """HANGING -> SUSPENDED; if facts are waiting for it, at once back to QUEUED."""
     flow = run.flow
     move(round_, run, Status.SUSPENDED, reason, worker=run.worker_id)
+    if run.pausing:
+        pausing.hold(state, round_, run, run.pausing)
+        return
     if flow is not None and flow.processed_seq < flow.last_seq:
         wake(state, round_, run)
         return
@@ -191,6 +197,7 @@ def give_back_charge(state: State, round_: Round, session: Session) -> None:
 def block(state: State, round_: Round, run: Run, reason: str) -> None:
     """The run needs a person. No worker holds it any more."""
     _detach(state, round_, run)
+    run.pausing = ""
     move(round_, run, Status.BLOCKED, reason, worker=run.worker_id)
     caching.abdicate(state, run)
     announce(state, round_, run, None, None)

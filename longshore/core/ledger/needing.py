@@ -20,7 +20,9 @@ from longshore.core.message import (
     CompleteToken,
     Finished,
     Fork,
+    Pause,
     Released,
+    Reschedule,
     Resume,
     Signal,
     Suspended,
@@ -82,15 +84,19 @@ def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
         needs.idempotency_keys.add(starting.idempotency_row(name, message.options.idempotency_key))
 
 
-def _need_run(state: State, needs: Needs, message: Cancel) -> None:
+def _need_run(state: State, needs: Needs, message: Cancel | Pause | Reschedule) -> None:
     _need_with_parent(state, needs, message.run_id)
 
 
 def _need_resumed(state: State, needs: Needs, message: Resume) -> None:
     _need_with_parent(state, needs, message.run_id)
     run = state.runs.get(message.run_id)
-    if run is not None and run.cache_key:
+    if run is None:
+        return
+    if run.cache_key:
         needs.cache_keys.add(run.cache_key)
+    if run.flow is not None and run.due_at is not None:
+        needs.told_signals.add(run.id)  # paused between two attempts: the next one may begin
 
 
 def _need_signal(state: State, needs: Needs, message: Signal) -> None:
@@ -175,6 +181,8 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Trigger: _need_trigger,
     Cancel: _need_run,
     Resume: _need_resumed,
+    Pause: _need_run,
+    Reschedule: _need_run,
     Ask: _need_ask,
     Signal: _need_signal,
     CompleteToken: _need_token,

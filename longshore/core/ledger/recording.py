@@ -12,7 +12,7 @@ from longshore.core.errors import ProtocolError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import limiting
 from longshore.core.ledger.state import NO_SESSION, Round, Session, State
-from longshore.core.message import Answer, Cancel, Directive, Failure, Reply, Resume, RunChanged, Value
+from longshore.core.message import Answer, Directive, Failure, Reply, RunChanged, RunOrder, Value
 from longshore.core.outbox import held_term
 from longshore.core.records import FinalRun, final_of
 from longshore.core.run import ALLOWED, FINAL, NEW, Run, Status
@@ -70,6 +70,15 @@ def touch(round_: Round, run: Run) -> None:
     """The run's row changes without a change of status."""
     if run.id not in round_.fresh:
         round_.changes.updated[run.id] = run
+
+
+def note(round_: Round, run: Run, reason: str, actor: str = "") -> None:
+    """Record what happened to a run without a change of its status."""
+    status = run.status._value_
+    run.history_seq = seq = run.history_seq + 1
+    row = HistoryRow(run.id, seq, status, status, reason, actor, run.attempt, run.epoch, "", round_.now, True)
+    round_.changes.history.append(row)
+    touch(round_, run)
 
 
 def refuse(
@@ -157,15 +166,15 @@ def reply(round_: Round, key: str, message: Reply, *, plain: bool = False) -> No
         round_.changes.plain_keys.add(key)
 
 
-def answer_order(round_: Round, order: Cancel | Resume, status: str, error: tuple[str, str] | None = None) -> None:
+def answer_order(round_: Round, order: RunOrder, status: str, error: tuple[str, str] | None = None) -> None:
     """Tell who gave an order about a run where the run stands now, or the rule and text by which it is refused."""
-    if not order.reply_to or not order.ask_id:
+    if not order.reply_to or not (order.ask_id or order.plain):
         return
     if error is not None:
         answer = Answer(ask_id=order.ask_id, error={"rule": error[0], "text": error[1]})
     else:
         answer = Answer(ask_id=order.ask_id, data={"run_id": order.run_id, "status": status})
-    reply(round_, order.reply_to, answer)
+    reply(round_, order.reply_to, answer, plain=order.plain)
 
 
 class Order(Protocol):

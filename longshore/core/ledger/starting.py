@@ -262,7 +262,7 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         if not caching.is_cacheable(run, offer):
             run.cache_key = ""
     round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata))
-    hit = caching.lookup(round_, run) if run.cache_key else None
+    hit = caching.lookup(round_, run) if run.cache_key and not options.delay_ms else None
     if hit is not None:
         _begin_cached(state, round_, run, hit, actor)
         return

@@ -11,6 +11,7 @@ down_revision = "0002"
 def upgrade() -> None:
     op.add_column("worker", sa.Column("drain", sa.BigInteger(), nullable=False, server_default="-2"))
     op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("pausing", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("version_deadline_ms", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("care", sa.Text(), nullable=False, server_default=""))
@@ -33,5 +34,15 @@ QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max
 def downgrade() -> None:
     op.drop_column("worker", "drain")
     op.drop_table("queue")
-    for name in ("given", "checkpoint_ref", "checkpoint", "care", "version_deadline_ms", "hung", "concurrency_key"):
+    names = (
+        "given",
+        "checkpoint_ref",
+        "checkpoint",
+        "care",
+        "version_deadline_ms",
+        "hung",
+        "pausing",
+        "concurrency_key",
+    )
+    for name in names:
         op.drop_column("run", name)

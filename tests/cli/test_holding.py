@@ -1,0 +1,47 @@
+"""`longshore runs pause | resume | reschedule`, typed beside a real `longshore dev`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Terminal
+from tests.support.wait import eventually_sync
+
+NOBODY = "01900000-0000-7000-8000-000000000000"
+
+
+def test_a_run_is_paused_resumed_and_rescheduled(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=1", "--delay", "1h")["run_id"]
+    assert dev.json("runs", "pause", run_id, "--reason", "lunch") == {"run_id": run_id, "status": "BLOCKED"}
+    assert "lunch" in dev.run("runs", "why", run_id).stdout
+    again = dev.run("runs", "pause", run_id)
+    assert again.returncode == 1 and "is BLOCKED; only what is neither" in again.stderr
+    assert dev.run("runs", "resume", run_id).stdout.strip() == "DELAYED"
+    assert dev.json("runs", "reschedule", run_id, "--at", "2026-01-01T00:00:00Z")["run_id"] == run_id
+    eventually_sync(lambda: dev.json("runs", "show", run_id)["status"] == "COMPLETED", within=30)
+    late = dev.run("runs", "reschedule", run_id, "--delay", "1m")
+    assert late.returncode == 1 and "only what is DELAYED can be rescheduled" in late.stderr
+    assert [row["valid"] for row in dev.lines("runs", "history", run_id)].count(False) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "give either --delay or --at"),
+        (["--delay", "1m", "--at", "2026-01-01T00:00:00Z"], "give either --delay or --at"),
+        (["--delay", "soon"], "--delay 'soon'"),
+        (["--delay", "31d"], "'31d' is over 30 days"),
+        (["--at", "tomorrow"], "--at 'tomorrow' is no time"),
+        (["--at", "2999-01-01T00:00:00Z"], "must be within 30 days from now"),
+    ],
+)
+def test_a_time_that_cannot_be_is_a_usage_error(dev: Terminal, words: list[str], text: str) -> None:
+    done = dev.run("runs", "reschedule", NOBODY, *words)
+    assert (done.returncode, done.stdout) == (2, "") and text in done.stderr
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "reschedule"])
+def test_an_unknown_run_is_named(dev: Terminal, order: str) -> None:
+    words = ["--delay", "1m"] if order == "reschedule" else []
+    done = dev.run("runs", order, NOBODY, *words)
+    assert done.returncode == 1 and f"there is no run {NOBODY}" in done.stderr
