@@ -80,17 +80,15 @@ _LOOK: Final = {
     "open_token": "`longshore tokens complete TOKEN` completes one, `longshore runs cancel RUN_ID` ends the run",
     "not_pausable": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
     "not_delayed": "`longshore runs show RUN_ID` shows where it stands; `longshore runs cancel RUN_ID` ends it",
+    "already_final": "`longshore runs show RUN_ID` shows how it ended",
+    "unknown_worker": "`longshore workers list` shows those that are there",
+    "max_size": "the same again when `longshore queues list` shows room",
+    "too_many_signals": "the same again when the workflow has taken some",
     "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
 }
 """What to do next, by the rule that refused."""
-_SAID_WRONG: Final = frozenset(
-    {
-        *("routine", "run_id", "status", "tag", "tags", "limit", "metadata", "priority", "idempotency_key", "queue"),
-        *("pool", "max_attempts", "delay_ms", "ttl_ms", "deadline_ms", "timeout_ms", "name", "error", "value"),
-        *("version", "fork_id", "at", "retry_first_ms", "retry_factor", "retry_max_ms"),
-    }
-)
-"""Rules about what was typed, not about what is."""
+_NOT_NOW: Final = frozenset({"busy", "max_size", "too_many_signals"})
+"""Rules about what is full at the moment: the same again, later, may do. All others are about what was ordered."""
 
 
 def explain(error: BaseException) -> Problem | None:
@@ -136,7 +134,7 @@ def _not_yet_accepted(error: NotYetAccepted) -> Problem:
 
 def _rejected(error: Rejected) -> Problem:
     text = _first_line(error).removeprefix(f"rejected ({error.rule}): ")
-    status = USAGE if error.rule in _SAID_WRONG else FAILED
+    status = FAILED if error.rule in _NOT_NOW else USAGE
     return Problem("Rejected", text, _LOOK.get(error.rule, ""), status, error.run_id)
 
 

@@ -158,10 +158,18 @@ def test_no_dead_letters_is_an_answer(dev: Terminal) -> None:
     assert dev.run("dead", "list").returncode == 0
 
 
-def test_an_unknown_run_is_an_error_with_status_1(dev: Terminal) -> None:
-    done = dev.run("runs", "show", NOBODY, "--json")
-    assert done.returncode == 1
-    assert NOBODY in json.loads(done.stderr)["error"]["message"]
+def test_an_order_on_a_run_in_the_wrong_status_is_refused_with_status_2_and_recorded(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=1", "--wait")["run_id"]
+    for words, said in (
+        (("runs", "cancel", run_id), f"run {run_id} is COMPLETED already"),
+        (("runs", "resume", run_id), "only what is BLOCKED can be resumed"),
+    ):
+        done = dev.run(*words)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        last = dev.lines("runs", "history", run_id)[-1]
+        assert (last["valid"], last["from_status"], last["to_status"]) == (False, "COMPLETED", "COMPLETED")
+    assert dev.run("runs", "signal", run_id, "go").returncode == 2
+    assert "refused: resume refused: it is COMPLETED" in dev.run("runs", "history", run_id).stdout
 
 
 def test_the_doctor_finds_nothing_wrong_beside_a_running_dev(dev: Terminal) -> None:

@@ -116,7 +116,7 @@ async def test_the_command_line_lists_and_shows_dead_letters(house: House, clien
     shown = house.json("dead", "show", str(newest["id"]))
     assert shown["encoding"] == "base64" and shown["reason"] == newest["reason"]
     missing = house.run("dead", "show", "123456", "--json")
-    assert missing.returncode == 1 and "123456" in missing.stdout + missing.stderr
+    assert missing.returncode == 2 and "123456" in missing.stdout + missing.stderr
 
 
 async def test_the_largest_message_that_the_broker_takes_is_put_aside_in_bounded_memory(build: Build) -> None:

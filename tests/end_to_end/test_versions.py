@@ -124,7 +124,7 @@ async def test_changed_code_blocks_a_run_once_and_it_goes_on_when_the_old_code_i
     with pytest.raises(Rejected, match="COMPLETED; only what is BLOCKED can be resumed"):
         await run.resume()
     refused = house.run("runs", "resume", run.id)
-    assert refused.returncode == 1 and "only what is BLOCKED can be resumed" in refused.stderr
+    assert refused.returncode == 2 and "only what is BLOCKED can be resumed" in refused.stderr
     await leave(again)
 
 
@@ -152,7 +152,7 @@ async def test_the_runs_of_a_workflow_are_checked_together(house: House, client:
     ("words", "status", "said"),
     [
         (["0190b3a4-0000-7000-8000-000000000001"], 2, "which code?"),
-        (["0190b3a4-0000-7000-8000-000000000001", f"{BUILDS}.first"], 1, "there is no run"),
+        (["0190b3a4-0000-7000-8000-000000000001", f"{BUILDS}.first"], 2, "there is no run"),
         ([f"{BUILDS}.nowhere"], 2, "there is no module"),
         ([f"{BUILDS}.gates"], 2, "there is no workflow in"),
         ([f"{BUILDS}.first", "--routine", "raute"], 2, "there is no workflow 'raute'"),

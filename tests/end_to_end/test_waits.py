@@ -233,7 +233,7 @@ def test_the_same_verbs_without_a_loop_and_on_the_command_line(house: House, tmp
     assert refused.returncode == 2
     assert "--value is not JSON" in refused.stderr
     refused = house.run("tokens", "complete", "nonsense")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "there is no token 'nonsense'" in refused.stderr
     assert "context.create_token()" in refused.stderr
 
