@@ -15,12 +15,12 @@ def test_a_run_is_paused_resumed_and_rescheduled(dev: Terminal) -> None:
     assert dev.json("runs", "pause", run_id, "--reason", "lunch") == {"run_id": run_id, "status": "BLOCKED"}
     assert "lunch" in dev.run("runs", "why", run_id).stdout
     again = dev.run("runs", "pause", run_id)
-    assert again.returncode == 1 and "is BLOCKED; only what is neither" in again.stderr
+    assert again.returncode == 2 and "is BLOCKED; only what is neither" in again.stderr
     assert dev.run("runs", "resume", run_id).stdout.strip() == "DELAYED"
     assert dev.json("runs", "reschedule", run_id, "--at", "2026-01-01T00:00:00Z")["run_id"] == run_id
     eventually_sync(lambda: dev.json("runs", "show", run_id)["status"] == "COMPLETED", within=30)
     late = dev.run("runs", "reschedule", run_id, "--delay", "1m")
-    assert late.returncode == 1 and "only what is DELAYED can be rescheduled" in late.stderr
+    assert late.returncode == 2 and "only what is DELAYED can be rescheduled" in late.stderr
     assert [row["valid"] for row in dev.lines("runs", "history", run_id)].count(False) == 2
 
 
@@ -44,4 +44,4 @@ def test_a_time_that_cannot_be_is_a_usage_error(dev: Terminal, words: list[str],
 def test_an_unknown_run_is_named(dev: Terminal, order: str) -> None:
     words = ["--delay", "1m"] if order == "reschedule" else []
     done = dev.run("runs", order, NOBODY, *words)
-    assert done.returncode == 1 and f"there is no run {NOBODY}" in done.stderr
+    assert done.returncode == 2 and f"there is no run {NOBODY}" in done.stderr
