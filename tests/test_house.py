@@ -30,6 +30,7 @@ PLACES = {  # who may import what, by file name; the packages are import-linter'
     "s3transfer": "payloads/s3*",
     "sqlalchemy": "coordinator/store/**",
     "alembic": "coordinator/store/**",
+    "cronsim": "coordinator/calendar*",
     "sqlite3": "coordinator/store/**",
     "opentelemetry": "telemetry/*",
     "msgpack": "serialization/*",

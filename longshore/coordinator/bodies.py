@@ -13,6 +13,7 @@ from longshore.core.changes import Changes
 from longshore.core.ids import RunId
 from longshore.core.message import CallRow, JournalPage, RunChanged, Start, Value
 from longshore.core.run import FINAL
+from longshore.core.schedules import ScheduledTick
 
 CACHE_BYTES: Final = 32 << 20
 ENTRY: Final = 300
@@ -27,7 +28,7 @@ class Inputs:
     """Inputs of runs that have not been started yet, the oldest forgotten first."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._kept: dict[RunId, tuple[Value, list[str]]] = {}
+        self._kept: dict[RunId, tuple[Value, list[str], ScheduledTick | None]] = {}
         self._size = 0
         self._limit = limit
 
@@ -38,13 +39,13 @@ class Inputs:
         for new in changes.inserted:
             run_id, value = new.run.id, new.input
             if run_id not in ended and run_id not in copied and not new.metadata:
-                kept[run_id] = (value, new.tags)
+                kept[run_id] = (value, new.tags, new.schedule)
                 size += ENTRY + (len(value) if type(value) is bytes else 0)
         for run_id in (*changes.inputs, *changes.annotated):
             if (old := kept.pop(run_id, None)) is not None:
                 size -= ENTRY + (len(old[0]) if type(old[0]) is bytes else 0)
         while size > self._limit:
-            value, _ = kept.pop(next(iter(kept)))
+            value, _, _ = kept.pop(next(iter(kept)))
             size -= ENTRY + (len(value) if type(value) is bytes else 0)
         self._size = size
 
@@ -53,7 +54,10 @@ class Inputs:
         found = self._kept.pop(start.run_id, None)
         if found is None:
             return False
-        start.input, start.tags = value, _ = found
+        value, start.tags, tick = found
+        start.input = value
+        if tick is not None:
+            tell(start, tick)
         self._size -= ENTRY + (len(value) if type(value) is bytes else 0)
         return True
 
@@ -78,10 +82,17 @@ def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
     found_inputs, endings = store.reader.bodies({one.run_id for one in starts}, {one.run_id for one in ends})
     for start in starts:
         if start.run_id in found_inputs:
-            start.input, start.tags, start.metadata = found_inputs[start.run_id]
+            start.input, start.tags, start.metadata, tick = found_inputs[start.run_id]
+            if tick is not None:
+                tell(start, tick)
     for reply in ends:
         if reply.run_id in endings:
             reply.result, reply.error, reply.cached = endings[reply.run_id]
+
+
+def tell(start: Start, tick: ScheduledTick) -> None:
+    """Say which tick the run is of. What it gives may depend on that, so it is no result for equal calls."""
+    start.schedule, start.cache = tick, False
 
 
 def _ended_now(changes: Changes, reply: RunChanged) -> bool:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from longshore.coordinator import decoding, notices, placements
+from longshore.coordinator import calendar, decoding, notices, placements
 from longshore.coordinator.bodies import Inputs, fill
 from longshore.coordinator.commits import Commits, Decided
 from longshore.coordinator.flights import Flights, Resends
@@ -257,7 +257,7 @@ class Rounds:
     def _decide(self, inbound: Sequence[Inbound], needs: Needs | None, now: datetime) -> Changes:
         """Raises Undecided, StoreUnavailableError."""
         try:
-            facts = self._store.reader.read(needs or self.ledger.needs(inbound), now)
+            facts = self._read(needs or self.ledger.needs(inbound), now)
             changes = self.ledger.receive(inbound, facts, now, os.urandom)
         except StoreUnavailableError:
             raise
@@ -265,6 +265,13 @@ class Rounds:
             raise Undecided from error
         self.tick_at = min(self.tick_at, self.ledger.next_tick_at(now))
         return changes
+
+    def _read(self, needs: Needs, now: datetime) -> Facts:
+        """What the store knows, and the calendar. Raises StoreUnavailableError."""
+        facts = self._store.reader.read(needs, now)
+        if needs.schedules.any:
+            calendar.fill(facts, needs, now)
+        return facts
 
     def _prepare(self, changes: Changes, now: datetime, *, always: bool = False) -> Prepared:
         """The batch as rows, before the ledger goes on; without any, nothing is to be written. Raises Undecided."""
@@ -304,7 +311,7 @@ class Rounds:
     async def _tick(self) -> None:
         now = utcnow()
         try:
-            facts = self._store.reader.read(self.ledger.tick_needs(now), now)
+            facts = self._read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)
             self.tick_at = min(now + OWNER_EVERY, self.ledger.next_tick_at(now))
             await self._commit(Decided(None, changes, self._prepare(changes, now)))
@@ -371,6 +378,7 @@ def depends(needs: Needs, changes: Changes) -> bool:
         or needs.told_signals
         or needs.waits
         or needs.annotation_ids
+        or needs.schedules.any
     ):
         return True
     if needs.annotations and not needs.annotations.isdisjoint(

@@ -19,6 +19,7 @@ from longshore.core.message import CallRow, Command, Directive, Failure, Mark, R
 from longshore.core.queues import QueueRow
 from longshore.core.records import Annotation, CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import Run
+from longshore.core.schedules import ScheduleChanges, ScheduledTick, ScheduleFacts, ScheduleNeeds
 
 # --------------------------------------------------------------------------------------------------------- going in
 
@@ -107,6 +108,7 @@ class Needs(msgspec.Struct, gc=False):
     """The open cursors (at most 10, cancels first) and for each the next page of its runs (at most 1,000 together)."""
     replies_due: bool = False
     """Replies that came back and are due to be tried again (at most 1,000)."""
+    schedules: ScheduleNeeds = msgspec.field(default_factory=ScheduleNeeds)
 
 
 class Facts(msgspec.Struct, gc=False):
@@ -138,6 +140,7 @@ class Facts(msgspec.Struct, gc=False):
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
+    schedules: ScheduleFacts = msgspec.field(default_factory=ScheduleFacts)
 
 
 class Snapshot(msgspec.Struct, gc=False):
@@ -178,6 +181,7 @@ class NewRun(msgspec.Struct, gc=False):
     input: Value
     tags: list[str]
     metadata: dict[str, object]
+    schedule: ScheduledTick | None = None
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -270,6 +274,7 @@ class Changes(msgspec.Struct, gc=False):
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
     returned_done: list[RunId] = msgspec.field(default_factory=list)
     dead: list[Unreadable] = msgspec.field(default_factory=list)
+    schedules: ScheduleChanges = msgspec.field(default_factory=ScheduleChanges)
     suspended: list[RunId] = msgspec.field(default_factory=list)
     """Runs that left memory in this batch (their rows are in `updated`)."""
 
@@ -316,4 +321,5 @@ class Changes(msgspec.Struct, gc=False):
             or self.signals_forgotten
             or self.tokens_forgotten
             or self.annotation_ids
+            or self.schedules.any
         )

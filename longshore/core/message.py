@@ -18,6 +18,8 @@ from longshore.core.orders import (
     Cancel,
     Command,
     CompleteToken,
+    CreateSchedule,
+    DeleteSchedule,
     DrainWorker,
     Fork,
     LimitQueue,
@@ -25,9 +27,11 @@ from longshore.core.orders import (
     Order,
     Pause,
     PauseQueue,
+    PauseSchedule,
     Reschedule,
     Resume,
     ResumeQueue,
+    ResumeSchedule,
     RunOrder,
     Signal,
     Trigger,
@@ -49,6 +53,7 @@ from longshore.core.parts import (
     Value,
     Wait,
 )
+from longshore.core.schedules import ScheduledTick
 
 __all__ = [
     "MAX_BODY",
@@ -71,6 +76,8 @@ __all__ = [
     "Command",
     "Commands",
     "CompleteToken",
+    "CreateSchedule",
+    "DeleteSchedule",
     "Deliver",
     "Delivery",
     "Differs",
@@ -94,6 +101,7 @@ __all__ = [
     "Order",
     "Pause",
     "PauseQueue",
+    "PauseSchedule",
     "Ping",
     "Progress",
     "Rejected",
@@ -104,6 +112,7 @@ __all__ = [
     "Reschedule",
     "Resume",
     "ResumeQueue",
+    "ResumeSchedule",
     "RunChanged",
     "RunOrder",
     "Signal",
@@ -222,6 +231,7 @@ class Start(Message, tag=tag_of):
     generation: int = 0  # of a workflow: how many journals it has begun before this one
     forked_seq: int = -1  # of a fork: the fact in whose pump its call is asked anew; what came before is recorded
     seed: RunId = RunId("")  # of its chance, where that is another run's than its own
+    schedule: ScheduledTick | None = None  # of a run that a schedule started
 
 
 class Deliver(Message, tag=tag_of):

@@ -9,6 +9,7 @@ import msgspec
 
 from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.parts import Edit, Options, Value
+from longshore.core.schedules import ALLOW, GRACE_MS, SKIP, UTC_NAME
 
 
 class Message(msgspec.Struct, tag_field="type", omit_defaults=True, gc=False):
@@ -137,6 +138,31 @@ class Fork(Message, tag=tag_of):
     plain: bool = False
 
 
+class CreateSchedule(Message, tag=tag_of):
+    """Start a routine again and again: by `cron` in a time zone, or every so many milliseconds. `schedule_id` is the
+    routine's name if it is left out. The same order again changes nothing; another one for the same id is refused, or
+    takes its place (`replace`). Answered with Answer."""
+
+    routine: str
+    schedule_id: str = ""
+    cron: str = ""
+    every_ms: int = 0
+    timezone: str = UTC_NAME
+    input: Value = b""
+    options: Options = msgspec.field(default_factory=Options)
+    missed: str = SKIP
+    catch_up_limit: int = 100
+    grace_ms: int = GRACE_MS
+    overlap: str = ALLOW
+    spread_ms: int = 0
+    paused: bool = False
+    replace: bool = False
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class LimitQueue(Message, tag=tag_of):
     """Set limits of a queue: runs that may execute at once, of each concurrency key too, starts per period (`10/1m`),
     runs that may wait for their first start. What is left out stays as it is, null lifts it. The queue `*` is the whole
@@ -184,9 +210,40 @@ class Annotate(Message, tag=tag_of):
     plain: bool = False
 
 
+class PauseSchedule(Message, tag=tag_of):
+    """No ticks from now on, until it is resumed. Answered with Answer."""
+
+    schedule_id: str
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class ResumeSchedule(Message, tag=tag_of):
+    """Ticks again; those of the pause are gone. Answered with Answer."""
+
+    schedule_id: str
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class DeleteSchedule(Message, tag=tag_of):
+    """Forget a schedule. Its runs stay. Answered with Answer."""
+
+    schedule_id: str
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=tag_of):
-    """A question. `what`: run, outcome, history, tree, why, runs, workers, queues, dead, dead_letter, ping. Answered
-    with Answer; `outcome` also registers the asker, who gets RunChanged when the run ends."""
+    """A question. `what`: run, outcome, history, tree, why, runs, workers, queues, schedules, schedule, schedule_next,
+    dead, dead_letter, ping. Answered with Answer; `outcome` also registers the asker, who gets RunChanged when the
+    run ends."""
 
     what: str
     ask_id: str
@@ -198,7 +255,10 @@ class Ask(Message, tag=tag_of):
 RunOrder = Cancel | Resume | Pause | Reschedule
 """What is answered with where the run stands then."""
 
-Order = RunOrder | Signal | CompleteToken | Fork | Annotate | LimitQueue | PauseQueue | ResumeQueue | DrainWorker
+QueueOrder = LimitQueue | PauseQueue | ResumeQueue
+ScheduleOrder = CreateSchedule | PauseSchedule | ResumeSchedule | DeleteSchedule
+
+Order = RunOrder | Signal | CompleteToken | Fork | Annotate | QueueOrder | DrainWorker | ScheduleOrder
 """What is answered with Answer, if its sender says where: each has `ask_id`, `reply_to` and `plain`."""
 
 Command = Trigger | Ask | Order

@@ -6,6 +6,7 @@ import copy
 from datetime import datetime
 from typing import Any
 
+from longshore.coordinator.calendar import fill
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
@@ -13,10 +14,12 @@ from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import FINAL, Run, Status
+from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
 from tests.simulation.cuts import Cut, cut
 
 PAGE = 1000
+DUE_AT_ONCE = 100
 
 
 class Book:
@@ -45,6 +48,8 @@ class Book:
         self.metadata: dict[RunId, dict[str, Any]] = {}
         self.given: dict[RunId, str] = {}
         self.annotation_ids: set[tuple[RunId, str]] = set()
+        self.schedules: dict[str, Schedule] = {}
+        self.ticks: dict[RunId, ScheduledTick] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -97,8 +102,23 @@ class Book:
         if needs.replies_due:
             facts.replies_due = [reply for reply in self.returned.values() if reply.next_at <= now]
             self._read_runs(facts, [reply.run_id for reply in facts.replies_due])
+        if needs.schedules.any:
+            self._read_schedules(facts, needs, now)
         self._read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
         return facts
+
+    def _read_schedules(self, facts: Facts, needs: Needs, now: datetime) -> None:
+        asked, known = needs.schedules, self.schedules
+        facts.schedules.found = {name: copy.deepcopy(known[name]) for name in asked.ids if name in known}
+        if asked.due:
+            later = sorted((one.due_at, one.id) for one in known.values() if one.due_at is not None)
+            due = [copy.deepcopy(known[name]) for at, name in later if at <= now]
+            facts.schedules.due = [Due(one) for one in due[:DUE_AT_ONCE]]
+            facts.schedules.next_due_at = next((at for at, _ in later[DUE_AT_ONCE:] if at <= now), None) or next(
+                (at for at, _ in later if at > now), None
+            )
+            self._read_runs(facts, [one.last_run_id for one in due if one.plan.overlap == SKIP])
+        fill(facts, needs, now)
 
     def _read_waits(self, facts: Facts, needs: Needs) -> None:
         facts.tokens = {token: copy.copy(self.tokens[token]) for token in needs.tokens if token in self.tokens}
@@ -267,6 +287,8 @@ class Book:
             self.inputs[new.run.id] = new.input
             self.tags[new.run.id] = list(new.tags)
             self.metadata[new.run.id] = copy.deepcopy(new.metadata)
+            if new.schedule is not None:
+                self.ticks[new.run.id] = new.schedule
         for fork in changes.forks:
             self._copy(fork)
         self._annotate(changes)
@@ -304,6 +326,9 @@ class Book:
         for run_id in changes.returned_done:
             self.returned.pop(run_id, None)
         self.dead += changes.dead
+        self.schedules.update(copy.deepcopy(changes.schedules.kept | changes.schedules.ticked))
+        for name in changes.schedules.deleted:
+            self.schedules.pop(name, None)
 
     def _annotate(self, changes: Changes) -> None:
         for run_id, one in changes.annotated.items():

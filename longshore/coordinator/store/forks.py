@@ -131,7 +131,8 @@ class ForkCopies:
         own = f"SELECT address FROM call WHERE {_OF}"
         texts = {
             "given": "UPDATE run SET input = source.input, input_ref = source.input_ref, tags = source.tags, "
-            "metadata = source.metadata, given = source.given, rerun_of = source.id FROM run AS source "
+            "metadata = source.metadata, given = source.given, schedule = source.schedule, rerun_of = source.id "
+            "FROM run AS source "
             "WHERE run.id = {mark} AND source.id = {mark}",
             "calls": "INSERT INTO call (run_id, generation, address, kind, name, digest, asked_seq, child_id, due_at, "
             "place, closed) SELECT {mark}, generation, address, kind, name, digest, asked_seq, child_id, "

@@ -28,6 +28,7 @@ from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.queues import all_rules
+from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import Facts, Needs, Snapshot
@@ -36,6 +37,7 @@ from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.records import CacheHit, ReturnedReply, TokenRow, WorkerRow, final_of
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
+from longshore.core.schedules import ScheduledTick
 from longshore.serialization.written import LARGEST, written
 
 GROUP: Final = 1000
@@ -54,6 +56,7 @@ class Input(NamedTuple):
     value: Value | None
     tags: list[str]
     metadata: dict[str, Any]
+    schedule: ScheduledTick | None = None
 
 
 class Ending(NamedTuple):
@@ -105,7 +108,8 @@ class Reader:
         )
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
-        self._inputs = ManyKeys(f"SELECT id, input, input_ref, tags, {SEEN} FROM run WHERE id IN ({{keys}})", mark)
+        asked = f"SELECT id, input, input_ref, tags, {SEEN}, schedule FROM run WHERE id IN ({{keys}})"
+        self._inputs = ManyKeys(asked, mark)
         self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
         self._given = f"SELECT input FROM run WHERE id = {mark} AND LENGTH(input) <= {LARGEST}"
         self._prepare_waits(mark)
@@ -163,6 +167,10 @@ class Reader:
                 found = self._idempotency.rows(connection, list(needs.idempotency_keys), (micros(now),))
                 facts.idempotency = {key: RunId(run_id) for key, run_id in found}
                 wanted.update(facts.idempotency.values())
+            if needs.schedules.ids:
+                read_found(connection, facts.schedules, needs.schedules.ids)
+            if needs.schedules.due:
+                wanted |= read_due(connection, facts.schedules, now)
             if wanted:
                 self._read_runs(connection, facts, wanted)
             if needs.cache_keys:
@@ -282,8 +290,8 @@ class Reader:
         with translated("the ledger's values cannot be read"):
             connection = self._connect()
             inputs = {
-                RunId(run_id): Input(value_of(inline, ref), tags_of(tags), metadata_of(seen))
-                for run_id, inline, ref, tags, seen in self._inputs.rows(connection, list(input_ids))
+                RunId(run_id): Input(value_of(inline, ref), tags_of(tags), metadata_of(seen), tick_of(schedule))
+                for run_id, inline, ref, tags, seen, schedule in self._inputs.rows(connection, list(input_ids))
             }
             endings = {
                 RunId(run_id): Ending(value_of(inline, ref), failure_of(error), bool(cached))

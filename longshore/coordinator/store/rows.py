@@ -34,7 +34,7 @@ INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
     " rest_until forked_seq forked_at cuts seed unread unread_bytes hung pausing spared concurrency_key"
-    " version_deadline_ms care tags metadata input_ref"
+    " version_deadline_ms care schedule_id schedule tags metadata input_ref"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -66,7 +66,11 @@ DEFAULTS: Final = {
     "result_ref": "''",
     "error": "NULL",
     **dict.fromkeys(
-        names("correlation_id traceparent span cuts seed pausing concurrency_key care tags metadata input_ref"), "''"
+        names(
+            "correlation_id traceparent span cuts seed pausing concurrency_key care schedule_id schedule tags metadata"
+            " input_ref"
+        ),
+        "''",
     ),
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
@@ -147,7 +151,7 @@ def is_plain_new(new: NewRun) -> bool:
         return False
     if run.max_attempts or run.timeout_ms or run.crashes or run.losses or run.spared or run.concurrency_key:
         return False
-    if new.tags or new.metadata or run.version_deadline_ms:
+    if new.tags or new.metadata or new.schedule is not None or run.version_deadline_ms:
         return False
     return type(new.input) is bytes and _is_young(run)
 
@@ -185,6 +189,8 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         run.concurrency_key,
         run.version_deadline_ms or 0,
         text_of(run.care) if run.care else "",
+        "" if new.schedule is None else new.schedule.schedule_id,
+        "" if new.schedule is None else text_of(new.schedule),
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",

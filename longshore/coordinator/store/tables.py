@@ -141,6 +141,8 @@ run: Final = Table(
     Column("unread_bytes", BigInteger, nullable=False, server_default="0"),
     Column("concurrency_key", Text, nullable=False, server_default=""),
     Column("hung", BigInteger, nullable=False, server_default="0"),
+    Column("schedule_id", Text, nullable=False, server_default=""),
+    Column("schedule", Text, nullable=False, server_default=""),
     Column("version_deadline_ms", BigInteger, nullable=False, server_default="0"),
     Column("care", Text, nullable=False, server_default=""),
     Column("checkpoint", LargeBinary),
@@ -169,6 +171,8 @@ Index("run_parent", run.c.parent_id, run.c.id, sqlite_where=_CHILD, postgresql_w
 Index("run_root", run.c.root_id, run.c.no, sqlite_where=_CHILD, postgresql_where=_CHILD)
 _CHECKED: Final = text("check_at > 0")
 Index("run_check", run.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)
+_SCHEDULED: Final = text("schedule_id <> ''")
+Index("run_schedule", run.c.schedule_id, run.c.no, sqlite_where=_SCHEDULED, postgresql_where=_SCHEDULED)
 _TAGGED: Final = text("tags <> ''")
 Index("run_tagged", run.c.no, sqlite_where=_TAGGED, postgresql_where=_TAGGED)
 
@@ -291,6 +295,27 @@ queue: Final = Table(
     sqlite_with_rowid=False,
 )
 """Queues that have a rule; -1 is no limit. `starts` are the latest starts that count against the rate (JSON)."""
+
+schedule: Final = Table(
+    "schedule",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("routine"),
+    Column("plan", LargeBinary, nullable=False),
+    Column("input", LargeBinary, nullable=False),
+    _text("seed"),
+    _whole("paused"),
+    _time("next_at"),
+    _time("due_at"),
+    _time("last_at"),
+    _text("last_run_id"),
+    _text("note"),
+    _whole("created_at"),
+    _whole("updated_at"),
+)
+"""`plan` is a core.schedules.Plan (MessagePack); `due_at` is `next_at` and its part of the spread."""
+_DUE: Final = text("due_at > 0")
+Index("schedule_due", schedule.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
 
 cursor: Final = Table(
     "cursor",

@@ -21,6 +21,7 @@ from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
 from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
+from longshore.coordinator.store.schedules import ScheduleWriting
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
 from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome, Unreadable
 from longshore.core.cursors import Cursor
@@ -136,6 +137,7 @@ class Writer:
         self._unsent = insert("unsent", ("batch_no", "run_ids"), mark)
         self._prepare_waits(mark)
         self._forks = ForkCopies(mark)
+        self._schedules = ScheduleWriting(mark)
 
     def _prepare_waits(self, mark: str) -> None:
         self._told = insert("delivery", _TOLD, mark)
@@ -256,6 +258,8 @@ class Writer:
             self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:
             self._write_returned(steps, changes, at)
+        if changes.schedules.any:
+            steps += self._schedules.steps(changes.schedules, at)
         if changes.dead:
             steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
         return Prepared(batch_no, now, steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import annotating, caching, signaling, starting, ticking
+from longshore.core.ledger import annotating, caching, scheduling, signaling, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import (
     Annotate,
@@ -18,12 +18,16 @@ from longshore.core.message import (
     Cancel,
     Commands,
     CompleteToken,
+    CreateSchedule,
+    DeleteSchedule,
     Finished,
     Fork,
     Pause,
+    PauseSchedule,
     Released,
     Reschedule,
     Resume,
+    ResumeSchedule,
     Signal,
     Suspended,
     Trigger,
@@ -47,6 +51,7 @@ def of_batch(state: State, batch: Sequence[Inbound]) -> Needs:
 def of_tick(state: State, now: datetime) -> Needs:
     """What a tick needs."""
     needs = Needs(suspended_due=True, replies_due=True, cursors=state.cursors_open)
+    needs.schedules.due = scheduling.is_time(state, now)
     needs.runs.update(state.to_resend[: state.config.group])
     needs.cache_keys.update(state.filling)
     for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state), *_let_go_next(state)):
@@ -189,6 +194,10 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Fork: _need_fork,
     Annotate: annotating.need_order,
     Annotated: annotating.need_report,
+    CreateSchedule: scheduling.need_creation,
+    PauseSchedule: scheduling.need_schedule,
+    ResumeSchedule: scheduling.need_schedule,
+    DeleteSchedule: scheduling.need_schedule,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

@@ -125,6 +125,7 @@ class State:
         "report_queue",
         "runs",
         "same_key",
+        "schedules_at",
         "sessions",
         "settling",
         "speeds",
@@ -173,6 +174,7 @@ class State:
         self.marks = 0
         self.settling = config.settling_marks
         self.report_queue = 0
+        self.schedules_at = now  # when a schedule may be due
 
     def count(self, fact: str) -> None:
         """Count something that is no row."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from longshore.core.cursors import CANCEL_CHILDREN
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching, canceling, delivering, failing, forgetting, placing, sessions
+from longshore.core.ledger import caching, canceling, delivering, failing, forgetting, placing, scheduling, sessions
 from longshore.core.ledger.ending import complete_equal, conclude
 from longshore.core.ledger.recording import outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
@@ -23,6 +23,7 @@ FORGET_AFTER: Final = timedelta(minutes=10)
 def tick(state: State, round_: Round) -> None:
     """Everything that time alone brings about. What touches runs shares the round's room: a group."""
     state.ticked_at = round_.now
+    scheduling.start_due(state, round_)
     _ring(state, round_)
     _suspended_due(state, round_)
     _let_pending_go(state, round_)
@@ -48,6 +49,7 @@ def next_at(state: State, now: datetime) -> datetime:
         return now
     held = any(session.held for session in state.sessions.values())
     soonest = state.ticked_at + (state.config.ping_every if held else SECOND)
+    soonest = min(soonest, state.schedules_at)
     if state.alarms:
         soonest = min(soonest, state.alarms[0][0])
     if state.place_at is not None:

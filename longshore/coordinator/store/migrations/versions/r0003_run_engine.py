@@ -26,12 +26,38 @@ def upgrade() -> None:
         sa.Column("starts", sa.Text(), nullable=False),
         sqlite_with_rowid=False,
     )
+    _schedules()
 
 
 QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max_size")
 
 
+def _schedules() -> None:
+    op.add_column("run", sa.Column("schedule_id", sa.Text(), nullable=False, server_default=""))
+    op.add_column("run", sa.Column("schedule", sa.Text(), nullable=False, server_default=""))
+    _index("run_schedule", "run", ["schedule_id", "no"], "schedule_id <> ''")
+    op.create_table(
+        "schedule",
+        sa.Column("id", sa.Text(), primary_key=True, nullable=False),
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("routine", "seed", "last_run_id", "note")],
+        *[sa.Column(name, sa.LargeBinary(), nullable=False) for name in ("plan", "input")],
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in SCHEDULE_NUMBERS],
+    )
+    _index("schedule_due", "schedule", ["due_at"], "due_at > 0")
+
+
+SCHEDULE_NUMBERS = ("paused", "next_at", "due_at", "last_at", "created_at", "updated_at")
+
+
+def _index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 def downgrade() -> None:
+    op.drop_table("schedule")
+    op.drop_index("run_schedule", "run")
+    op.drop_column("run", "schedule")
+    op.drop_column("run", "schedule_id")
     op.drop_column("worker", "drain")
     op.drop_table("queue")
     names = (
