@@ -208,12 +208,20 @@ _TAG: Final = "\0tag "
 """Before a tag among the keys that were touched."""
 
 
-def merged(edits: Iterable[Edit]) -> list[Edit]:
-    """Fewer operations with the same effect: the latest set of a key counts, increments are summed."""
-    found: dict[tuple[bool, str], list[Edit]] = {}
-    for edit in edits:
+class Merged:
+    """Edits made fewer with the same effect while they wait: the latest set of a key counts, increments are summed."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, edits: Iterable[Edit] = ()) -> None:
+        self._found: dict[tuple[bool, str], list[Edit]] = {}
+        for edit in edits:
+            self.add(edit)
+
+    def add(self, edit: Edit) -> None:
+        """One more."""
         tag = edit.op in (ADD_TAG, REMOVE_TAG)
-        own = found.setdefault((tag, edit.key), [])
+        own = self._found.setdefault((tag, edit.key), [])
         last = own[-1] if own else None
         if tag or edit.op in (SET, DELETE):
             own[:] = [edit]
@@ -221,7 +229,10 @@ def merged(edits: Iterable[Edit]) -> list[Edit]:
             own[-1] = Edit(last.op, edit.key, last.value + edit.value)
         else:
             own.append(edit)
-    return [edit for own in found.values() for edit in own]
+
+    def edits(self) -> list[Edit]:
+        """What is to be done."""
+        return [edit for own in self._found.values() for edit in own]
 
 
 def _sums(last: Edit, edit: Edit) -> bool:

@@ -7,6 +7,7 @@ progress goes where the executor said.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from longshore.core.errors import NoRunError, UsageError
 from longshore.core.ids import RunId
+from longshore.core.parts import Edit
+from longshore.routines.metadata import Metadata
 
 if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
 Report = Callable[[float, str], None]
+ReportEdit = Callable[[str, Edit], object]
+_NOTHING: Final[Mapping[str, Any]] = {}
+_first: Final = threading.Lock()
 
 
 class Durable(Protocol):
@@ -54,10 +60,13 @@ class RunContext:
     """
 
     __slots__ = (
+        "_given",
+        "_metadata",
+        "_said",
         "attempt",
         "canceled",
         "durable",
-        "metadata",
+        "report_edit",
         "report_progress",
         "routine",
         "run_id",
@@ -77,12 +86,26 @@ class RunContext:
         self.run_id = run_id
         self.routine = routine
         self.attempt = attempt
-        self.metadata: Mapping[str, Any] = {} if metadata is None else metadata
+        self._given = metadata or _NOTHING
+        self._metadata: Metadata | None = None  # made when first asked for: few runs do
         self.report_progress = report_progress
         self.show_life: Callable[[], None] | None = None
+        self.report_edit: ReportEdit | None = None
         self.canceled = False
         self.silent = False
         self.durable: Durable | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        """See `Context.metadata`."""
+        with _first:
+            if self._metadata is None:
+                self._metadata = Metadata(self._given, self._edit)
+        return self._metadata
+
+    def _edit(self, target: str, edit: Edit) -> None:
+        if self.report_edit is not None and not self.silent:
+            self.report_edit(target, edit)
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the run is; see `Context.progress`."""
@@ -146,9 +169,19 @@ class Context:
         return _here().canceled
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What the trigger gave as metadata."""
+    def metadata(self) -> Metadata:
+        """The run's metadata: what it began with and what this code did since, as a mapping. `set`, `delete`, `append`,
+        `increment`, `add_tags` and `remove_tags` change it, for all to see; `.parent` and `.root` have the same verbs
+        for the run that called this one, and for the first of the tree."""
         return _here().metadata
+
+    def add_tags(self, *tags: str) -> None:
+        """Add tags to this run: at most 10, of 1 to 128 characters."""
+        _here().metadata.add_tags(*tags)
+
+    def remove_tags(self, *tags: str) -> None:
+        """Take tags from this run, where it has them."""
+        _here().metadata.remove_tags(*tags)
 
     @property
     def logger(self) -> RunLogger:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
-from longshore.core.message import Call, Commands, Options, Timer, Value, Wait
+from longshore.core.message import Call, Commands, Edits, Options, Timer, Value, Wait
 from longshore.core.versions import LATEST, PINNED
 from longshore.engine.steps import NewCall, NewTimer
 from longshore.routines.routine import Call as RoutineCall
@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     closed: Sequence[Address]
     waits: Sequence[Wait] = ()
     taken: tuple[int, int] = (0, 0)
+    edits: Sequence[Edits] = ()
 
     @property
     def is_heavy(self) -> bool:
@@ -74,6 +75,7 @@ def commands(bench: Bench, asked: Asked) -> list[Commands]:
     merged = _merged(parts) or [Commands(attempt.run_id, attempt.epoch, now)]
     merged[-1].upto_seq = asked.upto_seq
     merged[-1].taken, merged[-1].taken_bytes = asked.taken
+    merged[-1].edits = list(asked.edits)
     return merged
 
 

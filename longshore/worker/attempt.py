@@ -15,6 +15,7 @@ from longshore.core.message import Start
 from longshore.routines.context import RunContext
 from longshore.routines.routine import Routine
 from longshore.telemetry import ids
+from longshore.worker.edits import Pending
 
 WORKFLOW: Final = "workflow"
 """The kind of attempts that the workflow host has; the other kinds are the isolations: thread, loop, process."""
@@ -37,6 +38,8 @@ class Attempt:
         "began_at",
         "canceled",
         "context",
+        "edited_at",
+        "edits",
         "entered",
         "epoch",
         "handle",
@@ -62,7 +65,7 @@ class Attempt:
         self.run_id = start.run_id
         self.epoch = start.epoch
         self.kind: str = WORKFLOW if routine.kind == "workflow" else routine.policy.isolation
-        self.context = RunContext(start.run_id, routine=routine.id, attempt=start.attempt)
+        self.context = RunContext(start.run_id, routine=routine.id, attempt=start.attempt, metadata=start.metadata)
         self.span = ids.child(start.traceparent, os.urandom(ids.CHILD_BYTES)) if start.traceparent else ""
         self.began = 0.0  # perf_counter
         self.began_at: datetime | None = None
@@ -78,6 +81,8 @@ class Attempt:
         self.said = (0.0, "")  # the latest progress
         self.said_at = 0.0  # when progress was last reported
         self.alive_at = 0.0  # its last sign of life, by the worker's clock
+        self.edits: Pending | None = None  # what its code changes of metadata, from its first change on
+        self.edited_at = 0.0  # when that was last reported
         self.talking = False  # the bus's thread was told that there is progress to report
 
     def begin(self) -> None:

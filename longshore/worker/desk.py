@@ -6,14 +6,15 @@ The words between executors and the bus's thread; it decides nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from longshore.core.message import Commands, Fetch, Finished, Released, Suspended
+from longshore.core.message import Annotated, Commands, Edit, Edits, Fetch, Finished, Released, Suspended
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.telemetry.spans import Telemetry
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
+from longshore.worker.edits import Pending
 from longshore.worker.slots import Slots
 from longshore.worker.tray import Tray
 
@@ -21,11 +22,13 @@ log: Final = logging.getLogger("longshore.worker")
 
 
 class Note(NamedTuple):
-    """What an executor tells of an attempt. Without a report: its body has begun, or it made progress."""
+    """What an executor tells of an attempt. Without a report: its body has begun, it made progress, or it
+    has changed metadata."""
 
     attempt: Attempt
-    report: Finished | Commands | Fetch | Suspended | Released | None = None
+    report: Finished | Commands | Annotated | Fetch | Suspended | Released | None = None
     progress: bool = False
+    edited: bool = False
 
 
 class Executor(Protocol):
@@ -77,6 +80,7 @@ class Desk:
         attempt.user_code = True
         attempt.context.show_life = attempt.show_life
         attempt.context.report_progress = lambda fraction, text: self.progress(attempt, fraction, text)
+        attempt.context.report_edit = lambda target, edit: self.edit(attempt, target, edit)
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
         return self.telemetry.attach(attempt.span) if attempt.span else None
 
@@ -87,3 +91,23 @@ class Desk:
         if not attempt.talking:
             attempt.talking = True
             self.tray.put(Note(attempt, progress=True))
+
+    def edit(self, attempt: Attempt, target: str, edit: Edit) -> None:
+        """The routine changes metadata; what waits to be told is merged. One thread of an attempt at a time."""
+        if attempt.edits is None:
+            attempt.edits = Pending()
+        if attempt.edits.add(target, edit):
+            self.tray.put(Note(attempt, edited=True))
+
+    def edit_all(self, attempt: Attempt, groups: Iterable[Edits]) -> None:
+        """Many at once: what the code in a child process has changed."""
+        for group in groups:
+            for edit in group.edits:
+                self.edit(attempt, group.target, edit)
+
+    def last_edits(self, attempt: Attempt, pending: Pending) -> list[Edits]:
+        """What a workflow has changed, to go with its next word, so that the ledger takes both or neither; what does
+        not fit goes ahead."""
+        *ahead, last = pending.take() or [[]]
+        self.tray.put_all([Note(attempt, Annotated(attempt.run_id, attempt.epoch, group)) for group in ahead])
+        return last

@@ -24,11 +24,12 @@ from longshore.core.message import CallRow, ClaimCheck, Deliver, Delivery, Journ
 from longshore.core.run import Status
 from longshore.engine.generations import Freeze, unfrozen
 from longshore.engine.journal import SIGNAL, TOKEN
-from longshore.engine.steps import NewCall, NewTimer, Outcome, Step
+from longshore.engine.steps import NewCall, NewTimer, Nondeterministic, Outcome, Step
 from longshore.engine.workflow import WorkflowExecution
 from longshore.serialization.failures import decode_failure
 from longshore.serialization.values import decode
 from longshore.worker.attempt import Attempt
+from longshore.worker.edits import Pending
 
 FETCH_PATIENCE: Final = 5.0
 """Seconds after which a journal page that did not come is asked for again."""
@@ -59,11 +60,13 @@ class Flow:
         self.timers: list[NewTimer] = []
         self.closed: list[Address] = []
         self.waits: list[Wait] = []
+        self.edits = Pending()  # of metadata, made in pumps nobody has answered for
         self.taken = (0, 0)  # signals that the code has taken in pumps nobody has answered for, and their bytes
         self._sizes: dict[int, int] = {}  # of the signals it has not taken, by seq
         self.outcome: Outcome | None = None
         self.fetch_at: float | None = None  # when the page under way is asked for again
         self.fetched_after = -1  # what that page follows
+        attempt.context.report_edit = self.edits.add
         self._modules = modules
         self._freeze = freeze
         self._execution: WorkflowExecution | None = None
@@ -175,6 +178,8 @@ class Flow:
         if sizes and step.seq > self.attempt.start.processed_seq:
             self.taken = self.taken[0] + len(sizes), self.taken[1] + sum(sizes)
         self.outcome = step.outcome
+        if isinstance(step.outcome, Nondeterministic):
+            self.edits.take()  # the pump that made them does not count
 
     def _value(self, delivery: Delivery) -> Any:
         if delivery.kind in (SIGNAL, TOKEN):

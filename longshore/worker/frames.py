@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from longshore.core.message import Finished, Start
+from longshore.core.message import Edits, Finished, Start
 
 _LENGTH: Final = struct.Struct("<I")
 _PIECE: Final = 1 << 16
@@ -60,13 +60,19 @@ class Alive(Frame):
     """From the child: a sign of life."""
 
 
+class Edited(Frame):
+    """From the child: what its code changes of metadata."""
+
+    edits: list[Edits]
+
+
 class Ended(Frame):
     """From the child: the attempt is over."""
 
     report: Finished
 
 
-_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Alive | Ended)
+_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Alive | Edited | Ended)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

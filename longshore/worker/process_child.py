@@ -67,6 +67,7 @@ class Child:
         attempt.span = order.span
         attempt.context.report_progress = self._voice.say
         attempt.context.show_life = self._voice.show_life
+        attempt.context.report_edit = self._voice.edit
         attempt.begin()
         try:
             return Context().run(self._report, attempt)

@@ -23,7 +23,7 @@ from longshore.serialization.failures import encode_failure
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import CANCELED, CRASHED, FAILED, Verdict, ended, judge
 from longshore.worker.desk import Desk, log
-from longshore.worker.frames import Alive, Cancel, Ended, Execute, Pipe, Prepare, Prepared, Said
+from longshore.worker.frames import Alive, Cancel, Edited, Ended, Execute, Pipe, Prepare, Prepared, Said
 
 KIND: Final = "process"
 PREPARE_TIMEOUT: Final = 60.0
@@ -83,6 +83,8 @@ class Child:
                     desk.progress(attempt, frame.fraction, frame.text)
                 elif isinstance(frame, Alive):
                     attempt.show_life()
+                elif isinstance(frame, Edited):
+                    desk.edit_all(attempt, frame.edits)
                 elif isinstance(frame, Ended):
                     return frame.report
         except OSError:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from longshore.core.ids import RunId, WorkerId
-from longshore.core.message import Finished, Held, Progress, Released, Report, Start, Started, Suspended
+from longshore.core.message import Annotated, Finished, Held, Progress, Released, Report, Start, Started, Suspended
 from longshore.core.outbox import held_digest
 from longshore.routines.routine import Routine
 from longshore.worker.attempt import WORKFLOW, Attempt
@@ -51,6 +51,7 @@ class Roster:
         self._ending: list[Attempt] = []  # their ends are in `_reports`
         self._begun: list[Attempt] = []
         self._talking: dict[RunId, Attempt] = {}
+        self._editing: dict[RunId, Attempt] = {}  # their code has changed metadata
         self._untaken: deque[tuple[int, list[Attempt]]] = deque()
         self._wary = Wary()
 
@@ -108,9 +109,11 @@ class Roster:
 
     def take_notes(self, notes: Iterable[Note]) -> None:
         """Take in what executors told, in order."""
-        for attempt, report, progress in notes:
+        for attempt, report, progress, edited in notes:
             if report is None:
-                if progress:
+                if edited:
+                    self._editing[attempt.run_id] = attempt
+                elif progress:
                     self._talking[attempt.run_id] = attempt
                 elif not attempt.reported:
                     self._begun.append(attempt)
@@ -130,6 +133,8 @@ class Roster:
         if isinstance(report, Finished) and not attempt.told:
             report.started_at = attempt.began_at
         self._on_ended(attempt, report)
+        if attempt.edits is not None and not attempt.reported:
+            self._reports += attempt.edits.reports(attempt.run_id, attempt.epoch)
         self._silence(attempt)
         self._reports.append(report)
         self._ending.append(attempt)
@@ -139,6 +144,7 @@ class Roster:
             attempt.reported = True
             self.untold -= not attempt.told
             self._talking.pop(attempt.run_id, None)
+            self._editing.pop(attempt.run_id, None)
 
     # ---------------------------------------------------------------------------------------------- to the session
 
@@ -148,6 +154,8 @@ class Roster:
             self._reports[:0] = self._started(time.perf_counter() - YOUNG)
         if self._talking:
             self._reports += self._progress(now)
+        if self._editing:
+            self._reports += self._edits(now)
         reports, self._reports = self._reports, []
         return reports
 
@@ -170,10 +178,19 @@ class Roster:
             said.append(Progress(attempt.run_id, attempt.epoch, *attempt.said))
         return said
 
+    def _edits(self, now: float) -> list[Annotated]:
+        found: list[Annotated] = []
+        for attempt in [a for a in self._editing.values() if a.told and now - a.edited_at >= PROGRESS_EVERY]:
+            del self._editing[attempt.run_id]
+            attempt.edited_at = now
+            if attempt.edits is not None:
+                found += attempt.edits.reports(attempt.run_id, attempt.epoch)
+        return found
+
     @property
     def waits(self) -> bool:
         """Whether something becomes due for a report by time alone."""
-        return bool(self.untold or self._talking)
+        return bool(self.untold or self._talking or self._editing)
 
     def numbered(self, number: int) -> None:
         """What was gathered last ends with this report body."""

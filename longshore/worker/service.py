@@ -33,6 +33,7 @@ from longshore.core.message import (
     Released,
     Report,
     Start,
+    Warn,
 )
 from longshore.payloads.cargo import Cargo, write_probe
 from longshore.routines.catalog import Catalog
@@ -289,6 +290,8 @@ class Worker:
                 case Drain():
                     self._grace.change(directive.grace_ms)
                     self._draining.set()
+                case Warn():
+                    log.warning("run %s: %s", directive.run_id, directive.text, extra={"run_id": directive.run_id})
         self._begin(starting)
 
     def _begin(self, starting: list[Attempt]) -> None:

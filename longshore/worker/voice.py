@@ -10,7 +10,9 @@ import threading
 import time
 from typing import Final
 
-from longshore.worker.frames import Alive, Pipe, Said
+from longshore.core.message import Edit
+from longshore.worker.edits import Pending
+from longshore.worker.frames import Alive, Edited, Pipe, Said
 
 EVERY: Final = 0.1
 """Seconds between two words at least."""
@@ -24,6 +26,7 @@ class Voice:
         self._lock = threading.Lock()
         self._said: Said | None = None  # what waits to be said
         self._alive = False
+        self._edits = Pending()
         self._spoke_at = 0.0
         self._late = threading.Event()
         self._thread: threading.Thread | None = None
@@ -38,6 +41,12 @@ class Voice:
         """A sign of life."""
         with self._lock:
             self._alive = True
+            self._speak_in_time()
+
+    def edit(self, target: str, edit: Edit) -> None:
+        """A change of metadata; what waits is merged, and nothing of it is lost."""
+        with self._lock:
+            self._edits.add(target, edit)
             self._speak_in_time()
 
     def flush(self) -> None:
@@ -63,7 +72,9 @@ class Voice:
     def _speak(self) -> None:
         word: Said | Alive | None = self._said or (Alive() if self._alive else None)
         self._said, self._alive = None, False
-        if word is not None:
+        words = [*([] if word is None else [word]), *map(Edited, self._edits.take())]
+        if words:
             self._spoke_at = time.monotonic()
             with contextlib.suppress(OSError):  # the worker is gone, and so are we in a moment
-                self._pipe.send(word)
+                for one in words:
+                    self._pipe.send(one)

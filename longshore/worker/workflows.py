@@ -266,10 +266,8 @@ class WorkflowHost:
             self._end(flow)
             return
         if flow.dead:
-            self._fail(
-                flow,
-                RuntimeError("the workflow waits for something that nothing can ever bring about:\n" + flow.stacks()),
-            )
+            text = "the workflow waits for something that nothing can ever bring about:\n"
+            self._fail(flow, RuntimeError(text + flow.stacks()))
             return
         if flow.due:
             self._command(flow)
@@ -278,7 +276,8 @@ class WorkflowHost:
 
     def _command(self, flow: Flow, *, ending: bool = False) -> None:
         upto = None if ending else flow.applied
-        asked = Asked(flow.attempt, upto, flow.calls, flow.timers, flow.closed, flow.waits, flow.taken)
+        edits = [] if ending else self._desk.last_edits(flow.attempt, flow.edits)
+        asked = Asked(flow.attempt, upto, flow.calls, flow.timers, flow.closed, flow.waits, flow.taken, edits)
         flow.calls, flow.timers, flow.closed, flow.waits, flow.taken = [], [], [], [], (0, 0)
         if asked.is_heavy:
             self._aside(flow, partial(commands, self._bench, asked), partial(self._send, flow, upto))
@@ -337,6 +336,7 @@ class WorkflowHost:
     def _finish(self, flow: Flow, report: Finished) -> None:
         report.upto_seq = flow.applied if flow.applied >= 0 else None
         report.slot_us = 0  # pumps need no slot
+        report.edits = self._desk.last_edits(flow.attempt, flow.edits)
         self._say(flow, report)
         self._forget(flow)
 

@@ -20,7 +20,7 @@ from longshore.core.metadata import (
     REMOVE_TAG,
     SET,
     Annotations,
-    merged,
+    Merged,
     problem,
     problem_of_all,
     weight,
@@ -159,7 +159,7 @@ def test_merged_edits_do_the_same_as_all_of_them(before: list[Edit], edits: list
     for edit in before:
         one.apply(edit)
         other.apply(edit)
-    fewer = merged(edits)
+    fewer = Merged(edits).edits()
     refused = [one.apply(edit) for edit in edits]
     also = [other.apply(edit) for edit in fewer]
     if not any(refused) and not any(also):
@@ -174,10 +174,13 @@ def _lists(annotations: Annotations) -> bool:
 
 def test_a_thousand_increments_are_one_and_the_latest_set_counts() -> None:
     edits = [Edit(INCREMENT, "n", 1)] * 1000 + [Edit(SET, "phase", number) for number in range(100)]
-    assert merged(edits) == [Edit(INCREMENT, "n", 1000), Edit(SET, "phase", 99)]
-    assert merged([Edit(SET, "n", 1), Edit(INCREMENT, "n", 1)]) == [Edit(SET, "n", 2)]
-    assert merged([Edit(SET, "n", "1"), Edit(INCREMENT, "n", 1)]) == [Edit(SET, "n", "1"), Edit(INCREMENT, "n", 1)]
-    assert merged([Edit(ADD_TAG, "a"), Edit(REMOVE_TAG, "a"), Edit(SET, "a", 1)]) == [
+    assert Merged(edits).edits() == [Edit(INCREMENT, "n", 1000), Edit(SET, "phase", 99)]
+    assert Merged([Edit(SET, "n", 1), Edit(INCREMENT, "n", 1)]).edits() == [Edit(SET, "n", 2)]
+    assert Merged([Edit(SET, "n", "1"), Edit(INCREMENT, "n", 1)]).edits() == [
+        Edit(SET, "n", "1"),
+        Edit(INCREMENT, "n", 1),
+    ]
+    assert Merged([Edit(ADD_TAG, "a"), Edit(REMOVE_TAG, "a"), Edit(SET, "a", 1)]).edits() == [
         Edit(REMOVE_TAG, "a"),
         Edit(SET, "a", 1),
     ]

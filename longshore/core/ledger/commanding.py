@@ -56,6 +56,8 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
         for address in report.closed:
             row = known.get(address)
             _close(state, round_, run, flow, address, row.child_id if row else children.get(address, RunId("")))
+    if report.edits:
+        annotating.take(state, round_, session, run, report.edits)
     if report.upto_seq is None:
         session.starting.add(run.id)
         round_.touched.add(session.id)
@@ -63,8 +65,6 @@ def commands(state: State, round_: Round, session: Session, report: Commands) ->
         return
     flow.processed_seq = max(flow.processed_seq, report.upto_seq)
     limiting.hangs(state, run)
-    if report.edits:
-        annotating.take(state, round_, session, run, report.edits)
     signaling.taken(flow, report.taken, report.taken_bytes)
     session.starting.discard(run.id)
     round_.touched.add(session.id)
