@@ -24,6 +24,7 @@ from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
 from longshore.client.outside import Completion
 from longshore.client.places import broker_in_force, cargo_of
+from longshore.client.queues import QueueVerbs
 from longshore.client.run import Run
 from longshore.client.tracing import Tracing
 from longshore.client.waiting import Impatience, Why
@@ -62,7 +63,7 @@ class _Open:
     tending: asyncio.Task[None]
 
 
-class Client:
+class Client(QueueVerbs):
     """`async with Client() as client:` talks to the coordinator that the settings lead to.
 
     `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is
@@ -294,10 +295,13 @@ class Client:
         status: str | None = None,
         routine: str | None = None,
         tag: str | None = None,
+        queue: str | None = None,
+        concurrency_key: str | None = None,
         limit: int = 50,
     ) -> list[Fields]:
         """The newest runs, as plain fields, the newest first."""
-        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit))
+        wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "limit": limit}
+        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, **wanted))
 
     async def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
         """See Run.resume."""
@@ -365,6 +369,9 @@ class Client:
         if self._parts is None:
             raise UsageError("this client is not open: write `async with Client() as client:`")
         return self._parts
+
+    def _talk(self) -> Conversation:
+        return self._opened().talk
 
     async def _tend(self, link: Link, talk: Conversation) -> None:
         loop = asyncio.get_running_loop()

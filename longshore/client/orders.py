@@ -43,6 +43,7 @@ class RunOptions(TypedDict, total=False):
     retry_max: Duration
     idempotency_key: str
     queue: str
+    concurrency_key: str
     pool: str
     priority: float
     tags: Sequence[str]

@@ -20,6 +20,7 @@ from longshore.client.conversation import ASK_TIMEOUT
 from longshore.client.fields import Fields
 from longshore.client.orders import RunOptions
 from longshore.client.outside import Completion
+from longshore.client.queues import SyncQueueVerbs
 from longshore.client.run import Change, Run
 from longshore.client.waiting import Why
 from longshore.core.errors import UsageError
@@ -162,7 +163,7 @@ async def _end(changes: AsyncIterator[Change]) -> None:
         await close()
 
 
-class SyncClient:
+class SyncClient(SyncQueueVerbs):
     """`with SyncClient() as client:` has the verbs of Client without await."""
 
     def __init__(
@@ -175,7 +176,7 @@ class SyncClient:
         connect_timeout: float = CONNECT_TIMEOUT,
         telemetry: Telemetry | None = None,
     ) -> None:
-        self._client = Client(
+        self._client: Client = Client(
             broker_url=broker_url,
             settings=settings,
             modules=modules,
@@ -285,10 +286,20 @@ class SyncClient:
         return SyncRun(self._opened(), self._client.handle(run_id))
 
     def runs(
-        self, *, status: str | None = None, routine: str | None = None, tag: str | None = None, limit: int = 50
+        self,
+        *,
+        status: str | None = None,
+        routine: str | None = None,
+        tag: str | None = None,
+        queue: str | None = None,
+        concurrency_key: str | None = None,
+        limit: int = 50,
     ) -> list[Fields]:
         """See Client.runs."""
-        return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, limit=limit))
+        wanted = self._client.runs(
+            status=status, routine=routine, tag=tag, queue=queue, concurrency_key=concurrency_key, limit=limit
+        )
+        return self._opened().call(wanted)
 
     def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
         """See Client.resume."""
@@ -336,6 +347,9 @@ class SyncClient:
     def ask(self, what: str, *, run_ids: Sequence[str] = (), timeout: float = ASK_TIMEOUT, **params: Any) -> Any:
         """See Client.ask."""
         return self._opened().call(self._client.ask(what, run_ids=run_ids, timeout=timeout, **params))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._opened().call(work)
 
     def _opened(self) -> _Thread:
         if self._thread is None:

@@ -8,9 +8,10 @@
 |               |         |                                   | with the call, reason and error in short         |
 | journal       | one     | after (seq), address (of a call)  | a page of its journal: core.parts.Recorded       |
 | why           | one     |                                   | why it waits, or None                            |
-| runs          |         | status, routine, tag, limit, cursor (the last row's no) | rows, newest first         |
+| runs          |         | status, routine, tag, queue, concurrency_key, limit,    | rows, newest first         |
+|               |         | cursor (the last row's no)                              |                            |
 | workers       |         |                                   | rows                                             |
-| queues        |         |                                   | rows, by name                                    |
+| queues        |         | after (the last row's name), limit | rows, by name                                   |
 | dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
 | dead_letter   |         | id                                | the letter with its body                         |
 | ping          |         |                                   | term, holder, at (of the last commit), now       |
@@ -27,21 +28,20 @@ import msgspec
 
 from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.errors import LongshoreError
-from longshore.core.ledger import no_rule
 from longshore.core.message import Answer, Ask
-from longshore.core.queues import NAMESPACE
 from longshore.core.run import FINAL, Status
 
 _log = logging.getLogger("longshore.coordinator")
 
 LONGEST: Final = 1000
+LONGEST_TEXT: Final = 256
 OUTSIDE_SHOWN: Final = 5
 _FINAL: Final = frozenset(status.value for status in FINAL)
 _STATUSES: Final = frozenset(status.value for status in Status)
 _WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
 
 Memory = dict[str, Any]
-"""What the ledger says from memory for one question: `why` of the run, `workers`, `now`."""
+"""What the ledger says from memory for one question: `why` of the run, `workers`, `queues`, `now`."""
 
 
 class Refused(LongshoreError):
@@ -139,6 +139,8 @@ def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
         status=status,
         routine=_text_param(ask, "routine"),
         tag=_text_param(ask, "tag"),
+        queue=_text_param(ask, "queue"),
+        key=_text_param(ask, "concurrency_key"),
         limit=_limit(ask, 50),
         cursor=_whole(ask, "cursor", 0) or None,
     )
@@ -162,16 +164,8 @@ def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _queues(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    """The queues that have a rule, are offered, or that runs are in; `*`, the namespace, first."""
-    counted, rules = queries.queues(), memory["queues"]
-    if NAMESPACE in rules:
-        counted[NAMESPACE] = {
-            "queued": sum(one["queued"] for one in counted.values()),
-            "executing": sum(one["executing"] for one in counted.values()),
-            "oldest_at": min((one["oldest_at"] for one in counted.values() if one["oldest_at"]), default=None),
-        }
-    nothing = {"queued": 0, "executing": 0, "oldest_at": None}
-    return [{**(rules.get(name) or no_rule(name)), **counted.get(name, nothing)} for name in sorted({*rules, *counted})]
+    after, limit = _text_param(ask, "after"), _limit(ask, LONGEST)
+    return [row for row in memory["queues"] if row["name"] > after][:limit]
 
 
 def _dead(ask: Ask, queries: Queries, memory: Memory) -> Any:
@@ -237,8 +231,8 @@ def _whole(ask: Ask, name: str, usual: int) -> int:
 
 def _text_param(ask: Ask, name: str) -> str:
     value = ask.params.get(name) or ""
-    if not isinstance(value, str) or len(value) > 200:
-        raise Refused(name, f"`{name}` must be a text of at most 200 characters")
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise Refused(name, f"`{name}` must be a text of at most {LONGEST_TEXT} characters")
     return value
 
 

@@ -46,6 +46,8 @@ COMMANDS_PREFETCH: Final = 32
 REPORTS_PREFETCH: Final = 200
 DEAD_PREFETCH: Final = 16
 ASKS_WAITING: Final = 1000
+COUNTED_AT_ONCE: Final = 2000
+"""Runs: a millisecond."""
 SWITCH_INTERVAL: Final = 5e-4
 """Seconds a computing thread keeps the interpreter from the writer's thread (5 ms by default)."""
 
@@ -232,7 +234,7 @@ class Coordinator:
                         busy = {"rule": "busy", "text": "too many questions wait: ask again in a while"}
                         answer = Answer(ask_id=ask.ask_id, error=busy)
                     else:
-                        memory = _remembered(rounds, ask)
+                        memory = await _remembered(rounds, ask)
                         answer = await loop.run_in_executor(thread, asks.answer, ask, self._store.queries, memory)
                     if ask.reply_to:
                         letters += self._sender.answers(ask.reply_to, [answer])
@@ -240,16 +242,19 @@ class Coordinator:
                     await self._sender.send(letters)
 
 
-def _remembered(rounds: Rounds, ask: Ask) -> asks.Memory:
-    """What the ledger's memory adds to the answer."""
+async def _remembered(rounds: Rounds, ask: Ask) -> asks.Memory:
+    """What the ledger's memory adds to the answer. With very many runs others get their turn meanwhile."""
     now = utcnow()
-    memory: asks.Memory = {"now": now, "why": None, "workers": [], "queues": {}}
+    memory: asks.Memory = {"now": now, "why": None, "workers": [], "queues": []}
     if ask.what in ("why", "run") and len(ask.run_ids) == 1:
         memory["why"] = rounds.ledger.why(ask.run_ids[0], now)
     elif ask.what == "workers":
         memory["workers"] = rounds.ledger.workers()
     elif ask.what == "queues":
-        memory["queues"] = rounds.ledger.queues()
+        counting = rounds.ledger.count_queues()
+        for _ in counting.steps(COUNTED_AT_ONCE):
+            await asyncio.sleep(0)
+        memory["queues"] = counting.rows()
     return memory
 
 

@@ -16,6 +16,7 @@ import msgspec
 from longshore.core.durations import duration, spell
 from longshore.core.errors import UsageError
 from longshore.core.ids import RunId
+from longshore.core.orders import LimitQueue
 
 NAMESPACE: Final = "*"
 """The queue in which every run of the namespace is counted, whatever other queue it is in."""
@@ -53,6 +54,24 @@ def rate_of(text: str) -> Rate:
     if not 1 <= starts <= MAX_STARTS or not timedelta(milliseconds=100) <= length <= MAX_PERIOD:
         raise UsageError(f"{text[:40]!r} is out of range: 1 to {MAX_STARTS} starts per 100ms to 1d")
     return Rate(starts, round(length / _SHORTEST))
+
+
+def problem_of(order: LimitQueue) -> tuple[str, str] | None:
+    """(rule, what is wrong) of limits that no queue can have; None if there may be one that has them."""
+    for name, low in (("limit", 0), ("key_limit", 1), ("max_size", 0)):
+        value = getattr(order, name)
+        if isinstance(value, int) and not low <= value <= MAX_LIMIT:
+            return name, f"{name} is {value}; it must be from {low} to {MAX_LIMIT}, or null for none"
+    if order.queue == NAMESPACE and (isinstance(order.key_limit, int) or isinstance(order.max_size, int)):
+        return "namespace", "the namespace has a limit and a rate; key_limit and max_size are for queues"
+    if all(value is msgspec.UNSET for value in (order.limit, order.key_limit, order.rate, order.max_size)):
+        return "limit_queue", "nothing to change: give limit, key_limit, rate or max_size"
+    if isinstance(order.rate, str):
+        try:
+            rate_of(order.rate)
+        except UsageError as error:
+            return "rate", str(error)
+    return None
 
 
 class QueueRow(msgspec.Struct, kw_only=True, gc=False):

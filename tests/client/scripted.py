@@ -17,12 +17,16 @@ from longshore.core.message import (
     Command,
     DrainWorker,
     Fork,
+    LimitQueue,
     Message,
+    PauseQueue,
     Rejected,
     Resume,
+    ResumeQueue,
     RunChanged,
     Trigger,
 )
+from longshore.core.orders import QueueOrder
 from longshore.core.run import FINAL
 from longshore.serialization.arguments import decode_arguments
 from longshore.serialization.envelope import pack, unpack_commands
@@ -44,6 +48,9 @@ class Scripted:
         self.resumes: list[Resume] = []
         self.forks: list[Fork] = []
         self.drains: list[DrainWorker] = []
+        self.queue_orders: list[QueueOrder] = []
+        self.queue_refusals: list[dict[str, str]] = []
+        """What the next orders about queues are refused with."""
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -118,6 +125,10 @@ class Scripted:
             case Fork():
                 self.forks.append(command)
                 to.append(self._forked(command))
+            case LimitQueue() | PauseQueue() | ResumeQueue():
+                self.queue_orders.append(command)
+                refusal = self.queue_refusals.pop(0) if self.queue_refusals else None
+                to.append(Answer(command.ask_id, data={"name": command.queue}, error=refusal))
             case Cancel(run_id=run_id):
                 to.append(self._canceled(command))
                 to += [self.ended[run_id]] if run_id in self.ended else []

@@ -66,6 +66,22 @@ def test_lists_are_filtered_paged_and_newest_first(book: Book) -> None:
     assert _list(book, tag="A", routine="score", status="COMPLETED") == newest_first[:10]
 
 
+def test_lists_are_filtered_by_queue_and_concurrency_key(book: Book) -> None:
+    plain, gpu, keyed = (
+        [a_run(**more) for _ in range(9)]
+        for more in ({}, {"queue": "gpu"}, {"queue": "gpu", "concurrency_key": "acme"})
+    )
+    ended = a_run(Status.COMPLETED, finished_at=NOW, queue="gpu", concurrency_key="acme")
+    book.commit(inserting(*plain), inserting(*gpu), inserting(*keyed, ended))
+    of_key = [ended.id, *(run.id for run in reversed(keyed))]
+    assert _list(book, queue="gpu") == [*of_key, *(run.id for run in reversed(gpu))]
+    assert _list(book, queue="default") == [run.id for run in reversed(plain)]
+    assert _list(book, key="acme") == _list(book, queue="gpu", key="acme") == of_key
+    assert _list(book, queue="gpu", key="acme", status="QUEUED") == of_key[1:]
+    assert _list(book, queue="GPU") == _list(book, key="a") == _list(book, queue="default", key="acme") == []
+    assert [row["concurrency_key"] for row in book.store.queries.runs(limit=1, queue="gpu")[0]] == ["acme"]
+
+
 def test_a_runs_fields_are_those_of_the_api(book: Book) -> None:
     run = a_run(Status.FAILED, finished_at=NOW, **{k: v for k, v in FULL.items() if k != "cached"})
     book.commit(inserting(run, tags=["x"], a=1), ending(run, None, Failure("x.Y", "boom", "Traceback")))
@@ -179,6 +195,8 @@ OPEN_WAITS = (
         ("SELECT seq FROM delivery WHERE kind = 'signal' AND run_id = 'x' AND address IN ('y')", "delivery_signal"),
         (OPEN_WAITS, "call_wait"),
         ("SELECT id FROM run WHERE tags <> '' AND tags LIKE '%x%' ORDER BY no DESC", "run_tagged"),
+        ("SELECT id FROM run WHERE queue <> 'default' AND queue = 'x' ORDER BY no DESC", "run_queue"),
+        ("SELECT id FROM run WHERE concurrency_key <> '' AND concurrency_key = 'x' ORDER BY no DESC", "run_key"),
         ("UPDATE run SET epoch = v.column2 FROM (VALUES ('a', 1), ('b', 2)) AS v WHERE run.id = v.column1", "id=?"),
     ],
 )

@@ -19,7 +19,6 @@ from longshore.coordinator.store.columns import failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
-from longshore.coordinator.store.queues import counts
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
 from longshore.core.ids import RunId
@@ -27,10 +26,10 @@ from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
 
 LISTED: Final = (
-    run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.status, run.c.attempt,
-    run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id, run.c.created_at, run.c.queued_at,
-    run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason, run.c.rerun_of,
-    run.c.parent_address,
+    run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
+    run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
+    run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
+    run.c.rerun_of, run.c.parent_address,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -79,11 +78,19 @@ class Queries:
         return fields
 
     def runs(
-        self, *, status: str = "", routine: str = "", tag: str = "", limit: int = 50, cursor: int | None = None
+        self,
+        *,
+        status: str = "",
+        routine: str = "",
+        tag: str = "",
+        queue: str = "",
+        key: str = "",
+        limit: int = 50,
+        cursor: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """The newest runs first, and the cursor for the next page (None: no more)."""
+        """The newest runs first, and the cursor for the next page (None: no more). `key` is a concurrency key."""
         wanted = select(*LISTED).order_by(run.c.no.desc())
-        for condition in _conditions(status, routine, tag):
+        for condition in (*_conditions(status, routine, tag), *_conditions_of_queue(queue, key)):
             wanted = wanted.where(condition)
         found: list[dict[str, Any]] = []
         for row in self._scan(wanted, limit + 1, cursor):
@@ -217,12 +224,6 @@ class Queries:
         row = self._one(select(owner))
         return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": _time(row["at"])}
 
-    def queues(self) -> dict[str, dict[str, Any]]:
-        """Of every queue that runs wait or execute in: how many, and since when the oldest waits."""
-        with translated("the ledger cannot be asked"):
-            found = counts(self._reading())
-        return {name: {**queue, "oldest_at": _time(queue.pop("oldest"))} for name, queue in found.items()}
-
     def journal(self, run_id: str, *, after: int = 0, address: str = "") -> Recorded | None:
         """See `recordings.recorded`."""
         return recorded(self._reading(), RunId(run_id), after, address)
@@ -262,6 +263,16 @@ def _conditions(status: str, routine: str, tag: str) -> Iterator[ColumnElement[b
         yield run.c.tags.contains(msgspec.json.encode(tag).decode(), autoescape=True)
 
 
+def _conditions_of_queue(queue: str, key: str) -> Iterator[ColumnElement[bool]]:
+    if queue:
+        yield run.c.queue == queue
+        if queue != "default":
+            yield text("queue <> 'default'")  # type: ignore[misc]  # lets the partial index be used, as below
+    if key:
+        yield run.c.concurrency_key == key
+        yield text("concurrency_key <> ''")  # type: ignore[misc]
+
+
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run_id": row["id"],
@@ -269,6 +280,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "routine": row["routine"],
         "version": row["version"] or row["asked_version"],
         "queue": row["queue"],
+        "concurrency_key": row["concurrency_key"],
         "status": row["status"],
         "attempt": row["attempt"],
         "crashes": row["crashes"],

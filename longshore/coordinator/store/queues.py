@@ -1,4 +1,4 @@
-"""Queues with a rule, as rows and back; and what the runs themselves say of every queue."""
+"""Queues with a rule, as rows and back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from sqlalchemy import Connection
 from longshore.coordinator.store.columns import Micros, moment, names, text_of
 from longshore.coordinator.store.statements import ManyKeys, upsert
 from longshore.core.queues import QueueRow, Rate
-from longshore.core.run import Status
 
 COLUMNS: Final = names("name concurrency key_concurrency rate_starts rate_ms max_size paused_at starts")
-QUEUED: Final = (Status.QUEUED, Status.PENDING_VERSION)
-EXECUTING: Final = (Status.DISPATCHED, Status.EXECUTING, Status.CANCELING)
 NONE: Final = -1
 _starts: Final = msgspec.json.Decoder(list[tuple[int, int]])
-
-_COUNTED: Final = f"""SELECT queue, status, COUNT(*), MIN(queued_at) FROM run
-WHERE status <> 'COMPLETED' AND status IN ({", ".join(f"'{status}'" for status in (*QUEUED, *EXECUTING))})
-GROUP BY queue, status"""
 
 
 class QueueRows:
@@ -46,20 +39,6 @@ def values(row: QueueRow, at: Micros) -> tuple[Any, ...]:
 def all_rules(connection: Connection) -> list[QueueRow]:
     """Every queue with a rule."""
     return [_row(row) for row in connection.exec_driver_sql(f"SELECT {', '.join(COLUMNS)} FROM queue")]
-
-
-def counts(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Of every queue that runs wait or execute in: how many, and since when the oldest waits (microseconds)."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, status, count, oldest in connection.exec_driver_sql(_COUNTED):
-        queue = found.setdefault(name, {"queued": 0, "executing": 0, "oldest": 0})
-        if status in EXECUTING:
-            queue["executing"] += count
-            continue
-        queue["queued"] += count
-        if oldest and (not queue["oldest"] or oldest < queue["oldest"]):
-            queue["oldest"] = oldest
-    return found
 
 
 def _row(row: Any) -> QueueRow:

@@ -175,6 +175,10 @@ _SCHEDULED: Final = text("schedule_id <> ''")
 Index("run_schedule", run.c.schedule_id, run.c.no, sqlite_where=_SCHEDULED, postgresql_where=_SCHEDULED)
 _TAGGED: Final = text("tags <> ''")
 Index("run_tagged", run.c.no, sqlite_where=_TAGGED, postgresql_where=_TAGGED)
+_NAMED_QUEUE: Final = text("queue <> 'default'")
+Index("run_queue", run.c.queue, run.c.no, sqlite_where=_NAMED_QUEUE, postgresql_where=_NAMED_QUEUE)
+_KEYED: Final = text("concurrency_key <> ''")
+Index("run_key", run.c.concurrency_key, run.c.no, sqlite_where=_KEYED, postgresql_where=_KEYED)
 
 history: Final = Table(
     "history",

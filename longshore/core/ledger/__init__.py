@@ -8,6 +8,5 @@ must wait, `queueing` who says so; `recording` is the only place where a status 
 
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.ledger import Ledger
-from longshore.core.ledger.queueing import no_rule
 
-__all__ = ["Ledger", "LedgerConfig", "no_rule"]
+__all__ = ["Ledger", "LedgerConfig"]

@@ -43,6 +43,7 @@ from longshore.core.ledger import (
     ticking,
 )
 from longshore.core.ledger.config import LedgerConfig
+from longshore.core.ledger.counting import Counting
 from longshore.core.ledger.recording import ended, outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import (
@@ -203,9 +204,9 @@ class Ledger:
         """Why a run waits (see `explaining`). One that is put away is not in memory: its row is to be given."""
         return explaining.why(self._state, run_id, now, suspended)
 
-    def queues(self) -> dict[str, dict[str, Any]]:
-        """The rules of the queues that have one, and of those that routines are offered with."""
-        return {name: queueing.shown(self._state, name) for name in queueing.names(self._state)}
+    def count_queues(self) -> Counting:
+        """What there is to say of every queue, to be counted step by step."""
+        return Counting(self._state)
 
     def workers(self) -> list[dict[str, Any]]:
         """The sessions, as people see them."""

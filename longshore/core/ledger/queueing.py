@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from longshore.core.errors import UsageError, nearest
+from longshore.core.errors import nearest
 from longshore.core.ledger import limiting
 from longshore.core.ledger.recording import Refusal, answer
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import LimitQueue, PauseQueue, ResumeQueue
-from longshore.core.queues import MAX_LIMIT, NAMESPACE, QueueRow, rate_of
+from longshore.core.queues import NAMESPACE, QueueRow, problem_of, rate_of
 
 _NAME: Final = 256
 
@@ -19,15 +19,11 @@ _NAME: Final = 256
 def limit(state: State, round_: Round, order: LimitQueue, actor: str) -> None:
     """Set or lift limits of a queue; what the order does not name stays."""
     row = _row(state, order.queue)
-    problem = _unknown(state, order.queue, order.create) or _out_of_range(order)
+    problem = _unknown(state, order.queue, order.create) or problem_of(order)
     if problem is not None:
         answer(round_, order, problem)
         return
-    try:
-        rate = rate_of(order.rate) if isinstance(order.rate, str) else order.rate
-    except UsageError as error:
-        answer(round_, order, ("rate", str(error)))
-        return
+    rate = rate_of(order.rate) if isinstance(order.rate, str) else order.rate
     given = {"limit": order.limit, "key_limit": order.key_limit, "rate": rate, "max_size": order.max_size}
     asked = {name: value for name, value in given.items() if value is not msgspec.UNSET}
     _change(state, round_, msgspec.structs.replace(row, **asked))
@@ -63,12 +59,7 @@ def resume(state: State, round_: Round, order: ResumeQueue, actor: str) -> None:
 def shown(state: State, name: str) -> dict[str, Any]:
     """A queue's rule, as people see it."""
     queue = state.queues.get(name)
-    return no_rule(name) if queue is None else _fields(queue.row)
-
-
-def no_rule(name: str) -> dict[str, Any]:
-    """What is shown of a queue that nothing holds up."""
-    return _fields(QueueRow(name=name))
+    return _fields(QueueRow(name=name) if queue is None else queue.row)
 
 
 def _fields(row: QueueRow) -> dict[str, Any]:
@@ -117,15 +108,3 @@ def _unknown(state: State, name: str, create: bool) -> Refusal | None:
     meant = f"; did you mean {', '.join(near)}?" if near else "."
     text = f"there is no queue {name!r}: no run and no routine names it{meant}"
     return "unknown_queue", f"{text} To limit it before its first use, say create"
-
-
-def _out_of_range(order: LimitQueue) -> Refusal | None:
-    for name, low in (("limit", 0), ("key_limit", 1), ("max_size", 0)):
-        value = getattr(order, name)
-        if isinstance(value, int) and not low <= value <= MAX_LIMIT:
-            return name, f"{name} is {value}; it must be from {low} to {MAX_LIMIT}, or null for none"
-    if order.queue == NAMESPACE and (isinstance(order.key_limit, int) or isinstance(order.max_size, int)):
-        return "namespace", "the namespace has a limit and a rate; key_limit and max_size are for queues"
-    if all(value is msgspec.UNSET for value in (order.limit, order.key_limit, order.rate, order.max_size)):
-        return "limit_queue", "nothing to change: give limit, key_limit, rate or max_size"
-    return None

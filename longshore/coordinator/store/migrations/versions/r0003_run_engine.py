@@ -18,6 +18,8 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("checkpoint", sa.LargeBinary()))
     op.add_column("run", sa.Column("checkpoint_ref", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("given", sa.Text(), nullable=False, server_default=""))
+    for name, columns, where in INDEXES:
+        _index(name, "run", columns, where)
     op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
@@ -29,6 +31,10 @@ def upgrade() -> None:
     _schedules()
 
 
+INDEXES = (
+    ("run_queue", ["queue", "no"], "queue <> 'default'"),
+    ("run_key", ["concurrency_key", "no"], "concurrency_key <> ''"),
+)
 QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max_size")
 
 
@@ -60,6 +66,8 @@ def downgrade() -> None:
     op.drop_column("run", "schedule_id")
     op.drop_column("worker", "drain")
     op.drop_table("queue")
+    for name, *_ in INDEXES:
+        op.drop_index(name, "run")
     names = (
         "given",
         "checkpoint_ref",
