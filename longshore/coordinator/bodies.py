@@ -82,7 +82,7 @@ def fill(changes: Changes, inputs: Inputs, store: Store) -> None:
     found_inputs, endings = store.reader.bodies({one.run_id for one in starts}, {one.run_id for one in ends})
     for start in starts:
         if start.run_id in found_inputs:
-            start.input, start.tags, start.metadata, tick = found_inputs[start.run_id]
+            start.input, start.tags, start.metadata, tick, start.checkpoint = found_inputs[start.run_id]
             if tick is not None:
                 tell(start, tick)
     for reply in ends:

@@ -236,6 +236,8 @@ class Changes(msgspec.Struct, gc=False):
     """Of runs in `inserted`: their input, tags, metadata and the beginning of their journal are copied from another."""
     inputs: dict[RunId, Value] = msgspec.field(default_factory=dict)
     """New inputs of workflows that continue as their next generation (their rows are in `updated`)."""
+    checkpoints: dict[RunId, Value] = msgspec.field(default_factory=dict)
+    """What the code of these runs keeps for its next attempt."""
     annotated: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
     """New metadata and tags; written after what was inserted and copied."""
     annotation_ids: list[tuple[RunId, str, datetime]] = msgspec.field(default_factory=list)
@@ -307,6 +309,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.cache
             or self.workers
             or self.taken
+            or self.checkpoints
             or self.workers_until
             or self.queues
             or self.cursors

@@ -71,6 +71,7 @@ __all__ = [
     "CallRow",
     "Cancel",
     "CancelRun",
+    "Checkpoint",
     "ChildDied",
     "ClaimCheck",
     "Command",
@@ -214,6 +215,7 @@ class Start(Message, tag=tag_of):
     routine: str
     version: str
     input: Value | None = None
+    checkpoint: Value | None = None  # what an attempt before has kept
     timeout_ms: int | None = None
     started_at: datetime | None = None  # stamp of seq 0: when the workflow first started
     last_seq: int = 0
@@ -368,6 +370,14 @@ class Annotated(Message, tag=tag_of):
     edits: list[Edits]
 
 
+class Checkpoint(Message, tag=tag_of):
+    """What the code of a task keeps for its next attempt; the last one counts."""
+
+    run_id: RunId
+    epoch: int
+    value: Value
+
+
 class Finished(Message, tag=tag_of):
     """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism, or
     continued: a workflow goes on as its next generation, whose input is `result`.
@@ -421,7 +431,19 @@ class ChildDied(Message, tag=tag_of):
 
 
 Report = (
-    Hello | Beat | Started | Commands | Fetch | Progress | Annotated | Finished | Suspended | Released | Bye | ChildDied
+    Hello
+    | Beat
+    | Started
+    | Commands
+    | Fetch
+    | Progress
+    | Annotated
+    | Checkpoint
+    | Finished
+    | Suspended
+    | Released
+    | Bye
+    | ChildDied
 )
 
 # ------------------------------------------------------------------------------------------- coordinator -> itself

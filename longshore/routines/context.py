@@ -62,10 +62,11 @@ class RunContext:
     __slots__ = (
         "_given",
         "_metadata",
-        "_said",
         "attempt",
         "canceled",
         "durable",
+        "keep",
+        "last_checkpoint",
         "report_edit",
         "report_progress",
         "routine",
@@ -89,6 +90,8 @@ class RunContext:
         self._given = metadata or _NOTHING
         self._metadata: Metadata | None = None  # made when first asked for: few runs do
         self.report_progress = report_progress
+        self.keep: Callable[[Any], None] | None = None
+        self.last_checkpoint: Any = None
         self.show_life: Callable[[], None] | None = None
         self.report_edit: ReportEdit | None = None
         self.canceled = False
@@ -113,6 +116,14 @@ class RunContext:
             raise ValueError(f"progress({fraction!r}): the fraction is a number from 0 to 1")
         if self.report_progress is not None and not self.silent:
             self.report_progress(float(fraction), text)
+
+    def checkpoint(self, value: Any) -> None:
+        """See `Context.checkpoint`."""
+        if self.silent:
+            return
+        if self.keep is not None:
+            self.keep(value)
+        self.last_checkpoint = value
 
     def heartbeat(self) -> None:
         """A sign of life. Nobody but the worker hears of it."""
@@ -197,6 +208,22 @@ class Context:
         that gives none for so long is ended and tried again. Costs next to nothing, however often."""
         _here().heartbeat()
 
+    def checkpoint(self, value: Any) -> None:
+        """Keep this for the next attempt, in place of what was kept before; also a sign of life.
+
+        The value is encoded at once and may be changed afterwards. It outlives this attempt, its worker and the
+        coordinator; a run that makes checkpoints between its crashes is no poison. Over the inline limit it goes to the
+        payload store, before this returns (on the loop of an `async def`: beside it). Many in a row cost one message.
+        Raises EncodingError for what cannot travel, PayloadUnavailable, UsageError in a workflow.
+        """
+        _outside("checkpoint()").checkpoint(value)
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """What the code of this run, in this attempt or one before, kept last with `checkpoint`; None: nothing. Raises
+        UsageError in a workflow."""
+        return _outside("last_checkpoint").last_checkpoint
+
     # ------------------------------------------------------------------------------------------- inside a workflow only
 
     @property
@@ -270,6 +297,16 @@ def _inside(name: str, instead: str) -> Durable:
             f"Here use {instead}"
         )
     return run.durable
+
+
+def _outside(name: str) -> RunContext:
+    run = _here()
+    if run.durable is not None:
+        raise UsageError(
+            f"{run.routine} uses context.{name}, which is for tasks and actions: a workflow goes on where it was by "
+            "its journal. Leave it out, or move the work to a task"
+        )
+    return run
 
 
 def _here() -> RunContext:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from longshore.core.message import Start
+from longshore.core.message import Start, Value
 from longshore.routines.context import RunContext
 from longshore.routines.routine import Routine
 from longshore.telemetry import ids
@@ -50,6 +50,9 @@ class Attempt:
         "run_id",
         "said",
         "said_at",
+        "said_sent",
+        "saved",
+        "saved_sent",
         "sent",
         "span",
         "start",
@@ -78,12 +81,15 @@ class Attempt:
         self.canceled: str | None = None  # the reason
         self.overdue: Exception | None = None  # its time is over, or it was silent for too long
         self.stuck = False  # its end was reported, and it still holds its slot
-        self.said = (0.0, "")  # the latest progress
-        self.said_at = 0.0  # when progress was last reported
+        self.said = (0.0, "")  # the latest progress, and the one reported last
+        self.said_sent = self.said
+        self.saved: Value | None = start.checkpoint  # the latest checkpoint, and the one reported last
+        self.saved_sent = self.saved
+        self.said_at = 0.0  # when one of them was last reported
         self.alive_at = 0.0  # its last sign of life, by the worker's clock
         self.edits: Pending | None = None  # what its code changes of metadata, from its first change on
         self.edited_at = 0.0  # when that was last reported
-        self.talking = False  # the bus's thread was told that there is progress to report
+        self.talking = False  # the bus's thread was told that there is progress or a checkpoint to report
 
     def begin(self) -> None:
         """The executor takes it up: its slot is held from here on."""

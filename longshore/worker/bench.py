@@ -66,6 +66,33 @@ class Bench:
         """The bound arguments of a Start. Raises what `judge` knows."""
         return routine.signature.bind(*self._unbound(start.input))
 
+    def prepare(self, attempt: Attempt) -> Arguments:
+        """The bound arguments of an attempt, whose context has what an attempt before kept. Raises what `judge`
+        knows."""
+        kept = attempt.start.checkpoint
+        if kept is not None:
+            try:
+                attempt.context.last_checkpoint = self.load(kept)
+            except (DecodeError, PayloadCorrupt) as error:
+                raise type(error)(f"the checkpoint of the attempt before cannot be read: {error}") from error
+        return self.arguments(attempt.start, attempt.routine)
+
+    def keep(self, attempt: Attempt, value: Any) -> Value | None:
+        """A checkpoint as it travels, stored if it is large; None if it is what was kept before. Blocks."""
+        kept = self.result(value)
+        if kept is None:
+            return self.keep_encoded(attempt, encode(value))
+        return None if kept == attempt.saved else kept
+
+    def keep_encoded(self, attempt: Attempt, encoded: Encoded) -> Value | None:
+        """The same for an encoded value."""
+        kept = self.stow_encoded(encoded, attempt.key_prefix)
+        before = attempt.saved
+        if isinstance(kept, ClaimCheck) and isinstance(before, ClaimCheck) and kept.sha256 == before.sha256:
+            self._cargo.store.delete(kept.key)
+            return None
+        return kept
+
     def _unbound(self, value: Value | None) -> Arguments:
         if not value:
             return _NO_ARGUMENTS
@@ -78,8 +105,8 @@ class Bench:
         return decode(value) if isinstance(value, bytes) else self._cargo.load(value)
 
     def is_heavy(self, start: Start) -> bool:
-        """Whether its arguments lie in the payload store, so that reading them blocks."""
-        return isinstance(start.input, ClaimCheck)
+        """Whether its arguments or its checkpoint lie in the payload store, so that reading them blocks."""
+        return isinstance(start.input, ClaimCheck) or isinstance(start.checkpoint, ClaimCheck)
 
     def result(self, value: Any) -> bytes | None:
         """The result if it is small, None if it must be stowed. Raises EncodingError."""

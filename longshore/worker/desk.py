@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from longshore.core.message import Annotated, Commands, Edit, Edits, Fetch, Finished, Released, Suspended
+from longshore.core.message import Annotated, Commands, Edit, Edits, Fetch, Finished, Released, Suspended, Value
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.telemetry.spans import Telemetry
 from longshore.worker.attempt import Attempt
@@ -22,8 +22,8 @@ log: Final = logging.getLogger("longshore.worker")
 
 
 class Note(NamedTuple):
-    """What an executor tells of an attempt. Without a report: its body has begun, it made progress, or it
-    has changed metadata."""
+    """What an executor tells of an attempt. Without a report: its body has begun, or it has progress, a
+    checkpoint or changed metadata to tell."""
 
     attempt: Attempt
     report: Finished | Commands | Annotated | Fetch | Suspended | Released | None = None
@@ -79,6 +79,7 @@ class Desk:
         """Just before the routine's code, in its own context: progress, log lines and spans know the run."""
         attempt.user_code = True
         attempt.context.show_life = attempt.show_life
+        attempt.context.keep = lambda value: self.saved(attempt, self.bench.keep(attempt, value))
         attempt.context.report_progress = lambda fraction, text: self.progress(attempt, fraction, text)
         attempt.context.report_edit = lambda target, edit: self.edit(attempt, target, edit)
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
@@ -86,8 +87,17 @@ class Desk:
 
     def progress(self, attempt: Attempt, fraction: float, text: str) -> None:
         """Something was said by the routine; only the latest is kept."""
-        attempt.show_life()
         attempt.said = (fraction, text)
+        self._ring(attempt)
+
+    def saved(self, attempt: Attempt, value: Value | None) -> None:
+        """Its code keeps a value (None: the one it has kept already); only the latest counts."""
+        if value is not None:
+            attempt.saved = value
+        self._ring(attempt)
+
+    def _ring(self, attempt: Attempt) -> None:
+        attempt.show_life()
         if not attempt.talking:
             attempt.talking = True
             self.tray.put(Note(attempt, progress=True))

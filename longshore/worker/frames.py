@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from longshore.core.message import Edits, Finished, Start
+from longshore.core.message import Edits, Finished, Start, Value
 
 _LENGTH: Final = struct.Struct("<I")
 _PIECE: Final = 1 << 16
@@ -66,13 +66,19 @@ class Edited(Frame):
     edits: list[Edits]
 
 
+class Kept(Frame):
+    """From the child: a checkpoint."""
+
+    value: Value
+
+
 class Ended(Frame):
     """From the child: the attempt is over."""
 
     report: Finished
 
 
-_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Alive | Edited | Ended)
+_decoder: Final = msgspec.msgpack.Decoder(Prepare | Execute | Cancel | Prepared | Said | Alive | Edited | Kept | Ended)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

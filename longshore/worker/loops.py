@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import threading
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 from longshore.core.message import Finished
@@ -17,6 +18,7 @@ from longshore.engine import enter_task
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import check_wanted
 from longshore.worker.desk import Desk
+from longshore.worker.keeping import Keeping
 
 KIND: Final = "loop"
 PAYLOAD_THREADS: Final = 4
@@ -44,6 +46,7 @@ class LoopExecutor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._payloads = concurrent.futures.ThreadPoolExecutor(PAYLOAD_THREADS, "longshore-payloads")
         self._loop = new_loop()
+        self._keeping = Keeping(desk, self._aside)
         self._thread = threading.Thread(target=self._live, name="longshore-loop", daemon=True)
         self._thread.start()
 
@@ -112,6 +115,7 @@ class LoopExecutor:
             report = await self._report(attempt)
         except BaseException as error:  # noqa: BLE001 - whatever a routine raises is its outcome, SystemExit included
             report = self._desk.bench.failed(attempt, error)
+            await self._keeping.settle(attempt)
         self._tasks.discard(attempt.handle)
         attempt.handle = None
         self._desk.end(attempt, report)
@@ -122,11 +126,9 @@ class LoopExecutor:
     async def _report(self, attempt: Attempt) -> Finished:
         bench, start, routine = self._desk.bench, attempt.start, attempt.routine
         check_wanted(attempt)
-        if bench.is_heavy(start):
-            arguments = await self._aside(bench.arguments, start, routine)
-        else:
-            arguments = bench.arguments(start, routine)
+        arguments = await self._aside(bench.prepare, attempt) if bench.is_heavy(start) else bench.prepare(attempt)
         token = self._desk.enter(attempt)
+        attempt.context.keep = partial(self._keeping.keep, attempt)
         try:
             with enter_task(attempt.context):
                 value = await routine.function(*arguments.args, **arguments.kwargs)

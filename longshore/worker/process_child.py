@@ -25,7 +25,7 @@ from longshore.telemetry import Telemetry, setup, setup_logging
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
-from longshore.worker.frames import Cancel, Ended, Execute, Pipe, Prepare, Prepared
+from longshore.worker.frames import Cancel, Ended, Execute, Kept, Pipe, Prepare, Prepared
 from longshore.worker.parent import die_with_parent
 from longshore.worker.voice import Voice
 
@@ -68,6 +68,7 @@ class Child:
         attempt.context.report_progress = self._voice.say
         attempt.context.show_life = self._voice.show_life
         attempt.context.report_edit = self._voice.edit
+        attempt.context.keep = lambda value: self._keep(attempt, value)
         attempt.begin()
         try:
             return Context().run(self._report, attempt)
@@ -79,7 +80,7 @@ class Child:
             self._voice.flush()
 
     def _report(self, attempt: Attempt) -> Finished:
-        arguments = self._bench.arguments(attempt.start, attempt.routine)
+        arguments = self._bench.prepare(attempt)
         attempt.user_code = True
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
         token = self._telemetry.attach(attempt.span) if attempt.span else None
@@ -92,6 +93,14 @@ class Child:
             self._telemetry.detach(token)
         result: Value | None = self._bench.result(value)
         return self._bench.completed(attempt, self._stowed(value, attempt) if result is None else result, arguments)
+
+    def _keep(self, attempt: Attempt, value: Any) -> None:
+        kept = self._bench.keep(attempt, value)
+        if kept is None:
+            self._voice.show_life()
+        else:
+            attempt.saved = kept
+            self._pipe.send(Kept(kept))
 
     def _stowed(self, value: Any, attempt: Attempt) -> Value:
         return self._bench.stow(value, attempt.key_prefix)

@@ -23,7 +23,7 @@ from longshore.serialization.failures import encode_failure
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import CANCELED, CRASHED, FAILED, Verdict, ended, judge
 from longshore.worker.desk import Desk, log
-from longshore.worker.frames import Alive, Cancel, Edited, Ended, Execute, Pipe, Prepare, Prepared, Said
+from longshore.worker.frames import Alive, Cancel, Edited, Ended, Execute, Kept, Pipe, Prepare, Prepared, Said
 
 KIND: Final = "process"
 PREPARE_TIMEOUT: Final = 60.0
@@ -85,6 +85,8 @@ class Child:
                     attempt.show_life()
                 elif isinstance(frame, Edited):
                     desk.edit_all(attempt, frame.edits)
+                elif isinstance(frame, Kept):
+                    desk.saved(attempt, frame.value)
                 elif isinstance(frame, Ended):
                     return frame.report
         except OSError:

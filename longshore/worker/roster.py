@@ -14,15 +14,27 @@ from datetime import UTC, datetime
 from typing import Final
 
 from longshore.core.ids import RunId, WorkerId
-from longshore.core.message import Annotated, Finished, Held, Progress, Released, Report, Start, Started, Suspended
+from longshore.core.message import (
+    Annotated,
+    Checkpoint,
+    Finished,
+    Held,
+    Progress,
+    Released,
+    Report,
+    Start,
+    Started,
+    Suspended,
+)
 from longshore.core.outbox import held_digest
 from longshore.routines.routine import Routine
 from longshore.worker.attempt import WORKFLOW, Attempt
+from longshore.worker.bench import COMPLETED
 from longshore.worker.desk import Note
 from longshore.worker.wary import Wary
 
 PROGRESS_EVERY: Final = 0.2
-"""Seconds between two Progress reports of one run at least; the latest word is never lost."""
+"""Seconds between two reports of progress or checkpoints of one run at least; the latest word is never lost."""
 
 YOUNG: Final = 0.01
 """Seconds a body may run before Started is worth a message of its own: most have ended by then, and are one report."""
@@ -110,18 +122,17 @@ class Roster:
     def take_notes(self, notes: Iterable[Note]) -> None:
         """Take in what executors told, in order."""
         for attempt, report, progress, edited in notes:
-            if report is None:
-                if edited:
-                    self._editing[attempt.run_id] = attempt
-                elif progress:
-                    self._talking[attempt.run_id] = attempt
-                elif not attempt.reported:
-                    self._begun.append(attempt)
-                    self._on_begun(attempt)
-            elif attempt.reported:
-                if attempt.stuck:
+            if attempt.reported:
+                if report is not None and attempt.stuck:
                     attempt.stuck = False
                     self._on_freed(attempt)
+            elif edited:
+                self._editing[attempt.run_id] = attempt
+            elif progress:
+                self._talking[attempt.run_id] = attempt
+            elif report is None:
+                self._begun.append(attempt)
+                self._on_begun(attempt)
             elif isinstance(report, _ENDS):
                 self.report_end(attempt, report)
             else:
@@ -136,6 +147,8 @@ class Roster:
         if attempt.edits is not None and not attempt.reported:
             self._reports += attempt.edits.reports(attempt.run_id, attempt.epoch)
         self._silence(attempt)
+        if not (isinstance(report, Finished) and report.how == COMPLETED):
+            self._reports += self._kept(attempt)
         self._reports.append(report)
         self._ending.append(attempt)
 
@@ -153,7 +166,7 @@ class Roster:
         if self._begun:
             self._reports[:0] = self._started(time.perf_counter() - YOUNG)
         if self._talking:
-            self._reports += self._progress(now)
+            self._reports += self._words(now)
         if self._editing:
             self._reports += self._edits(now)
         reports, self._reports = self._reports, []
@@ -169,13 +182,17 @@ class Roster:
         self.untold -= len(fresh)
         return [Started(a.run_id, a.epoch, a.began_at) for a in fresh if a.began_at is not None]
 
-    def _progress(self, now: float) -> list[Progress]:
-        said: list[Progress] = []
+    def _words(self, now: float) -> list[Report]:
+        said: list[Report] = []
         for attempt in [a for a in self._talking.values() if a.told and now - a.said_at >= PROGRESS_EVERY]:
             del self._talking[attempt.run_id]
             attempt.said_at = now
             attempt.talking = False  # before the word is read: what is said from here on rings again
-            said.append(Progress(attempt.run_id, attempt.epoch, *attempt.said))
+            word = attempt.said
+            if word is not attempt.said_sent:
+                attempt.said_sent = word
+                said.append(Progress(attempt.run_id, attempt.epoch, *word))
+            said += self._kept(attempt)
         return said
 
     def _edits(self, now: float) -> list[Annotated]:
@@ -186,6 +203,14 @@ class Roster:
             if attempt.edits is not None:
                 found += attempt.edits.reports(attempt.run_id, attempt.epoch)
         return found
+
+    def _kept(self, attempt: Attempt) -> list[Report]:
+        """The checkpoint that is not reported yet."""
+        value = attempt.saved
+        if value is None or value is attempt.saved_sent:
+            return []
+        attempt.saved_sent = value
+        return [Checkpoint(attempt.run_id, attempt.epoch, value)]
 
     @property
     def waits(self) -> bool:

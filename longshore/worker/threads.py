@@ -89,7 +89,7 @@ class ThreadExecutor:
     def _report(self, attempt: Attempt) -> Finished:
         bench, routine = self._desk.bench, attempt.routine
         check_wanted(attempt)
-        arguments = bench.arguments(attempt.start, routine)
+        arguments = bench.prepare(attempt)
         token = self._desk.enter(attempt)
         try:
             with enter_task(attempt.context):

@@ -159,6 +159,15 @@ def test_inputs_results_and_errors_come_back_inline_or_as_claim_checks(book: Boo
     assert [endings[one].error for one in ids] == [None, None, None, error]
 
 
+def test_what_a_task_keeps_for_its_next_attempt_comes_with_its_input(book: Book) -> None:
+    inline, offloaded, other = a_run(), a_run(), a_run()
+    book.commit(inserting(inline, offloaded, other, value=b"x"))
+    book.commit(Changes(checkpoints={inline.id: b"\x01", offloaded.id: CHECK}))
+    book.commit(Changes(checkpoints={inline.id: b"\x02"}))
+    inputs, _ = book.store.reader.bodies([inline.id, offloaded.id, other.id], [])
+    assert [inputs[one.id].checkpoint for one in (inline, offloaded, other)] == [b"\x02", CHECK, None]
+
+
 def test_a_second_coordinator_fences_the_first_and_nothing_of_it_is_written(open_book: Callable[[], Book]) -> None:
     first = open_book()
     second = open_book()

@@ -30,6 +30,7 @@ class Book:
         self.runs: dict[RunId, Run] = {}
         self.inputs: dict[RunId, Value] = {}
         self.tags: dict[RunId, list[str]] = {}
+        self.checkpoints: dict[RunId, Value] = {}
         self.results: dict[RunId, Value | None] = {}
         self.errors: dict[RunId, Failure | None] = {}
         self.history: dict[RunId, list[HistoryRow]] = {}
@@ -301,6 +302,7 @@ class Book:
             self.runs[run_id] = copy.deepcopy(outcome.run)
             self.results[run_id], self.errors[run_id] = outcome.result, outcome.error
         self.inputs.update(changes.inputs)
+        self.checkpoints.update(changes.checkpoints)
         self._commit_history(changes)
         self._commit_journals(changes)
         self._forget(changes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from typing import Any
 
@@ -48,3 +50,39 @@ async def slow_arranger(pieces: int, each: float) -> Any:
         while time.perf_counter() < over:  # longshore: deterministic
             pass
     return "arranged"
+
+
+@define.action(name="keeper", version="1.0.0")
+def keeper(end: str) -> Any:
+    return _keep(end)
+
+
+@define.action(name="keeper.async", version="1.0.0")
+async def keeper_async(end: str) -> Any:
+    return _keep(end)
+
+
+@define.action(name="keeper.apart", version="1.0.0", isolation="process")
+def keeper_apart(end: str) -> Any:
+    return _keep(end)
+
+
+def _keep(end: str) -> Any:
+    before = context.last_checkpoint
+    kept: Any = {"step": 0, "data": b""}
+    for step in range(50):
+        kept["step"] = step
+        kept["data"] = b"x" * 100_000 if end == "large" and step == 49 else b""
+        context.checkpoint(kept)
+        context.checkpoint(kept)
+    kept["step"] = "changed afterwards"
+    if end == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end != "return":
+        raise ValueError(end)
+    return [before and before[0], context.last_checkpoint is kept]
+
+
+@define.action(name="keeps.nonsense", version="1.0.0")
+def keeps_nonsense() -> None:
+    context.checkpoint(object())

@@ -57,6 +57,7 @@ class Input(NamedTuple):
     tags: list[str]
     metadata: dict[str, Any]
     schedule: ScheduledTick | None = None
+    checkpoint: Value | None = None
 
 
 class Ending(NamedTuple):
@@ -108,7 +109,8 @@ class Reader:
         )
         self._calls = call
         self._addresses = ManyKeys(f"{call} AND call.address IN ({{keys}})", mark)
-        asked = f"SELECT id, input, input_ref, tags, {SEEN}, schedule FROM run WHERE id IN ({{keys}})"
+        given = f"id, input, input_ref, tags, {SEEN}, schedule, checkpoint, checkpoint_ref"
+        asked = f"SELECT {given} FROM run WHERE id IN ({{keys}})"
         self._inputs = ManyKeys(asked, mark)
         self._endings = ManyKeys("SELECT id, result, result_ref, error, cached FROM run WHERE id IN ({keys})", mark)
         self._given = f"SELECT input FROM run WHERE id = {mark} AND LENGTH(input) <= {LARGEST}"
@@ -290,8 +292,12 @@ class Reader:
         with translated("the ledger's values cannot be read"):
             connection = self._connect()
             inputs = {
-                RunId(run_id): Input(value_of(inline, ref), tags_of(tags), metadata_of(seen), tick_of(schedule))
-                for run_id, inline, ref, tags, seen, schedule in self._inputs.rows(connection, list(input_ids))
+                RunId(run_id): Input(
+                    value_of(inline, ref), tags_of(tags), metadata_of(seen), tick_of(schedule), value_of(kept, kept_ref)
+                )
+                for run_id, inline, ref, tags, seen, schedule, kept, kept_ref in self._inputs.rows(
+                    connection, list(input_ids)
+                )
             }
             endings = {
                 RunId(run_id): Ending(value_of(inline, ref), failure_of(error), bool(cached))

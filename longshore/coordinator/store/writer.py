@@ -105,6 +105,7 @@ class Writer:
         self._plain_updated = update("run", rows.UPDATED, mark, constants=_defaults(rows.UPDATED_RARELY))
         self._ended = update("run", (*rows.ENDED, *rows.ENDED_RARELY), mark, constants=_FINISHED)
         self._plain_ended = update("run", rows.ENDED, mark, constants=_FINISHED | _defaults(rows.ENDED_RARELY))
+        self._checkpoints = update("run", ("id", "checkpoint", "checkpoint_ref"), mark)
         self._inputs = update("run", ("id", "input", "input_ref"), mark)
         self._forgetting = Forgetting(mark)
         self._annotating = Annotating(mark)
@@ -239,6 +240,8 @@ class Writer:
             steps += self._annotating.steps(changes, at)
         if changes.inputs:
             steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
+        if changes.checkpoints:
+            steps.append((self._checkpoints, [rows.input_values(*one) for one in changes.checkpoints.items()]))
         steps += self._forgetting.steps(changes, at)
         if changes.cache:
             steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))

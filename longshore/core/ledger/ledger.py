@@ -22,6 +22,7 @@ from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import (
     annotating,
     canceling,
+    checkpointing,
     commanding,
     continuing,
     delivering,
@@ -53,6 +54,7 @@ from longshore.core.message import (
     Beat,
     Bye,
     Cancel,
+    Checkpoint,
     ChildDied,
     Commands,
     CompleteToken,
@@ -338,6 +340,7 @@ _REPORTS: dict[type, Callable[[State, Round, Session, Any], None]] = {
     Commands: commanding.commands,
     Fetch: commanding.fetch,
     Progress: _progress,
+    Checkpoint: checkpointing.checkpoint,
     Annotated: annotating.annotated,
     Bye: _bye,
 }

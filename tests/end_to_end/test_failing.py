@@ -1,0 +1,51 @@
+"""Runs that fail, fall silent, take too much or are ended, through real parts: what is tried again, with what, and what
+is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from longshore import Client
+from tests.end_to_end.away import lines
+from tests.end_to_end.conftest import Broker, in_status
+from tests.end_to_end.house import House
+from tests.end_to_end.troubled import climbs, silent_once
+
+TROUBLED = "tests.end_to_end.troubled"
+
+
+@pytest.fixture(scope="module")
+def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
+        house.decide()
+        house.work(module=TROUBLED, slots=4)
+        yield house
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[Client]:
+    async with house.client(modules=[TROUBLED]) as client:
+        yield client
+
+
+async def test_a_task_goes_on_from_its_checkpoint_over_attempts_workers_and_coordinators(
+    house: House, client: Client, tmp_path: Path
+) -> None:
+    run = await client.trigger(climbs(str(tmp_path), 9, 3, 6).using(retry_first="3s", retry_max="3s"))
+    await in_status(run, "RETRYING", within=30)
+    assert house.coordinator is not None
+    house.coordinator.kill()
+    house.decide()  # in this thread, with which it would end
+    assert await run.result(timeout=30) == [6, 2]
+    assert lines(tmp_path) == ["begins at 0", "begins at 3", "begins at 6"]
+    assert (await run.info())["crashes"] == 0
+
+
+async def test_an_attempt_that_falls_silent_is_tried_again_and_the_history_says_why(client: Client) -> None:
+    run = await client.trigger(silent_once(3))
+    assert await run.result(timeout=20) == 2
+    (row,) = [row for row in await run.history() if row["to_status"] == "RETRYING"]
+    assert "Stalled: silent.once@1.0.0 gave no sign of life for" in row["reason"]

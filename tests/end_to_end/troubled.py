@@ -1,0 +1,35 @@
+"""Routines whose runs fail in every way there is, for the tests of failing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from longshore import context, define
+from tests.end_to_end.away import leave_line
+
+
+@define.action(name="climbs", version="1.0.0", max_attempts=2, retry_first="10ms")
+def climbs(folder: str, top: int, dies_at: int, fails_at: int) -> list[Any]:
+    """Goes step by step, keeping where it is; it takes its worker with it once, and fails once."""
+    begin = context.last_checkpoint or 0
+    leave_line(folder, f"begins at {begin}")
+    for step in range(begin, top):
+        if step == fails_at and context.attempt == 1:
+            raise ValueError("slipped")
+        if step == dies_at and not (Path(folder) / "died").exists():
+            (Path(folder) / "died").touch()
+            time.sleep(0.5)  # what was kept is on its way
+            os.kill(os.getpid(), signal.SIGKILL)
+        context.checkpoint(step + 1)
+    return [begin, context.attempt]
+
+
+@define.action(name="silent.once", version="1.0.0", max_attempts=2, retry_first="10ms", heartbeat_timeout="500ms")
+def silent_once(seconds: float) -> int:
+    if context.attempt == 1:
+        time.sleep(seconds)
+    return context.attempt
