@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from longshore.client import Client as Client
+    from longshore.client import Order as Order
     from longshore.client import SyncClient as SyncClient
     from longshore.core.errors import AbortRun as AbortRun
     from longshore.core.errors import ArgumentError as ArgumentError
+    from longshore.core.errors import BatchAborted as BatchAborted
     from longshore.core.errors import BrokerUnavailableError as BrokerUnavailableError
     from longshore.core.errors import DecodeError as DecodeError
     from longshore.core.errors import DefinitionError as DefinitionError
@@ -51,6 +53,7 @@ __version__: Final = "0.1.0"
 _ERRORS: Final = (
     "AbortRun",
     "ArgumentError",
+    "BatchAborted",
     "BrokerUnavailableError",
     "DecodeError",
     "DefinitionError",
@@ -83,6 +86,7 @@ _ERRORS: Final = (
 )
 _HOMES: Final = dict.fromkeys(_ERRORS, "longshore.core.errors") | {
     "Client": "longshore.client",
+    "Order": "longshore.client",
     "SyncClient": "longshore.client",
     "codec": "longshore.serialization",
     "context": "longshore.routines.context",

@@ -5,8 +5,24 @@ It knows the bus and the messages, never the ledger's rules: what is accepted, r
 
 from longshore.client.client import Client
 from longshore.client.fields import Fields
+from longshore.client.many import Batch, Started
+from longshore.client.orders import Order
 from longshore.client.outside import Completion
 from longshore.client.run import Change, Run
-from longshore.client.sync import SyncClient, SyncRun
+from longshore.client.sync import SyncClient
+from longshore.client.sync_many import SyncBatch
+from longshore.client.sync_run import SyncRun
 
-__all__ = ["Change", "Client", "Completion", "Fields", "Run", "SyncClient", "SyncRun"]
+__all__ = [
+    "Batch",
+    "Change",
+    "Client",
+    "Completion",
+    "Fields",
+    "Order",
+    "Run",
+    "Started",
+    "SyncBatch",
+    "SyncClient",
+    "SyncRun",
+]

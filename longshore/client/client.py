@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import ModuleType, TracebackType
@@ -15,11 +15,12 @@ from uuid import UUID
 from longshore.broker import connect
 from longshore.broker.bus import Bus
 from longshore.client.accepting import refusal, turn, within
-from longshore.client.batches import each
+from longshore.client.batches import Keeper
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.fleet import drain
 from longshore.client.link import Link
+from longshore.client.many_verbs import ManyVerbs
 from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
 from longshore.client.outside import Completion
@@ -60,10 +61,11 @@ class _Open:
     orders: OrderBook
     cargo: AsyncCargo
     telemetry: Telemetry
+    keeper: Keeper
     tending: asyncio.Task[None]
 
 
-class Client(QueueVerbs):
+class Client(QueueVerbs, ManyVerbs):
     """`async with Client() as client:` talks to the coordinator that the settings lead to.
 
     `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is
@@ -124,9 +126,10 @@ class Client(QueueVerbs):
             await cargo.close()
             await self._close_telemetry(telemetry)
             raise
-        tending = asyncio.create_task(self._tend(link, talk), name="longshore-client")
+        keeper = Keeper(talk)
+        tending = asyncio.create_task(self._tend(link, talk, keeper), name="longshore-client")
         orders = OrderBook(cargo, settings.project, self.id)
-        self._parts = _Open(link, talk, orders, cargo, telemetry, tending)
+        self._parts = _Open(link, talk, orders, cargo, telemetry, keeper, tending)
 
     async def close(self) -> None:
         """Send what is under way and disconnect; open waits raise UnavailableError. Twice is harmless."""
@@ -256,29 +259,17 @@ class Client(QueueVerbs):
             return await parts.talk.value(reply, trigger.routine, module)
         raise refusal(reply, Run(parts.talk, trigger.run_id, trigger.routine, module), accept)
 
-    async def trigger_many(
-        self,
-        calls: Iterable[Call[R]] | AsyncIterable[Call[R]],
-        *,
-        timeout: Seconds = ACCEPT_TIMEOUT,
-        return_exceptions: bool = False,
-        **options: Unpack[RunOptions],
-    ) -> list[Run[R]]:
-        """Start many runs; their handles in the order of the calls. Calls are drawn as fast as they are accepted.
+    def _talking(self) -> tuple[Conversation, Keeper]:
+        parts = self._opened()
+        return parts.talk, parts.keeper
 
-        A bad item fails alone. With `return_exceptions` its exception stands in its place; without, an ExceptionGroup
-        of all failures is raised once every other run has been accepted.
-        """
-
-        def one(call: Call[R]) -> Any:
-            return self.trigger(call, timeout=timeout, **options)
-
-        self._opened()
-        found = await each(calls, one)
-        failed = [item for item in found if isinstance(item, Exception)]
-        if failed and not return_exceptions:
-            raise ExceptionGroup(f"{len(failed)} of {len(found)} triggers failed; the others run", failed)
-        return found  # type: ignore[return-value]  # with return_exceptions the caller knows what may be in it
+    async def _start(self, order: Order, timeout: Seconds, options: RunOptions) -> Run[Any]:
+        what: Any = order.what
+        more: Any = options
+        if isinstance(what, str):
+            more = {**options, "args": order.args, "kwargs": order.kwargs}
+        run: Run[Any] = await self.trigger(what, run_id=order.run_id, timeout=timeout, **more)
+        return run
 
     # ------------------------------------------------------------------------------------------------- looking
 
@@ -297,11 +288,12 @@ class Client(QueueVerbs):
         tag: str | None = None,
         queue: str | None = None,
         concurrency_key: str | None = None,
+        batch_id: str | None = None,
         limit: int = 50,
     ) -> list[Fields]:
         """The newest runs, as plain fields, the newest first."""
-        wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "limit": limit}
-        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, **wanted))
+        wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "batch_id": batch_id}
+        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit, **wanted))
 
     async def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
         """See Run.resume."""
@@ -373,7 +365,7 @@ class Client(QueueVerbs):
     def _talk(self) -> Conversation:
         return self._opened().talk
 
-    async def _tend(self, link: Link, talk: Conversation) -> None:
+    async def _tend(self, link: Link, talk: Conversation, keeper: Keeper) -> None:
         loop = asyncio.get_running_loop()
 
         async def fields(run_id: RunId) -> dict[str, Any]:
@@ -388,4 +380,5 @@ class Client(QueueVerbs):
         while True:
             await asyncio.sleep(LOOK_EVERY)
             link.ask_stale()
+            keeper.keep(loop.time())
             await impatience.look(loop.time())

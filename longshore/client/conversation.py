@@ -129,6 +129,12 @@ class Conversation:
         order.ask_id = self._number()
         return Completion(**await self._answer(order, "", timeout))
 
+    def tell(self, order: Order) -> None:
+        """Give an order whose answer nobody waits for."""
+        order.ask_id, order.reply_to = self._number(), self._link.client_id
+        if not self.over:
+            self._link.question(order, ASK_TIMEOUT).waiter.add_done_callback(_nobody_waits)
+
     async def _answer(self, question: Question, run_id: str, timeout: float) -> Any:
         errand = self._link.question(question, timeout)
         try:
@@ -157,6 +163,11 @@ def _not_taken(run_id: str, errand: Unanswered, timeout: float | None) -> Broker
         run_id=run_id,
         may_have_been_sent=errand.sent,
     )
+
+
+def _nobody_waits(waiter: Waiter) -> None:
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def _no_answer(timeout: float) -> UnavailableError:

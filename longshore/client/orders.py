@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from longshore.client.person import person
+from longshore.core.batches import BATCH_ID, BATCH_ID_RULE
 from longshore.core.cache_key import cache_key
 from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
@@ -50,6 +51,7 @@ class RunOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
     version: str
     version_deadline: Duration
+    batch_id: str
 
 
 class Order(NamedTuple):
@@ -104,6 +106,8 @@ class OrderBook:
             call = _taken(order, options)
             routine, travelling, key = call.wanted, _unpinned(call.options), self._cache_key(call)
             args, kwargs = call.arguments
+        if "batch_id" in options:
+            travelling = replace(travelling, batch_id=batch_id_of(options["batch_id"]))
         encoded = encode_arguments(args, kwargs)
         if encoded.size <= self._cargo.cargo.inline_limit:
             value: Any = encoded.inline()
@@ -188,6 +192,7 @@ def reschedule_of(run_id: RunId, to: Duration | datetime) -> Reschedule:
 
 def _travelling(options: RunOptions) -> TriggerOptions:
     given: dict[str, Any] = dict(options)
+    given.pop("batch_id", None)  # of a trigger alone: the calls of a workflow are in no batch
     if "attempt_timeout" in given:
         given["timeout"] = given.pop("attempt_timeout")
     return given  # type: ignore[return-value]  # `to_message` checks every name and value
@@ -198,6 +203,18 @@ def _given_id(run_id: str | UUID) -> RunId:
     if not is_run_id(text):
         raise UsageError(f"run_id {text!r} is no UUID in canonical form (36 characters, lower case)")
     return RunId(text)
+
+
+def batch_id_of(given: object) -> str:
+    """The name of a batch as it was given. Raises UsageError."""
+    if not isinstance(given, str) or not BATCH_ID.fullmatch(given):
+        raise UsageError(f"batch_id={given!r}: {BATCH_ID_RULE}")
+    return given
+
+
+def new_batch_id() -> str:
+    """A name no other batch has."""
+    return str(RunIds().next())
 
 
 def seconds(timeout: Duration | None) -> float | None:

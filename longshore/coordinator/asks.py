@@ -8,8 +8,10 @@
 |               |         |                                   | with the call, reason and error in short         |
 | journal       | one     | after (seq), address (of a call)  | a page of its journal: core.parts.Recorded       |
 | why           | one     |                                   | why it waits, or None                            |
-| runs          |         | status, routine, tag, queue, concurrency_key, limit,    | rows, newest first         |
-|               |         | cursor (the last row's no)                              |                            |
+| runs          |         | status, routine, tag, queue, concurrency_key, batch_id, | rows, newest first         |
+|               |         | limit, cursor (the last row's no)                       |                            |
+| batch         |         | batch_id                          | the batch, and how many of its runs stand where  |
+| batches       |         | status, limit                     | rows, newest first                               |
 | workers       |         |                                   | rows                                             |
 | queues        |         | after (the last row's name), limit | rows, by name                                   |
 | dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
@@ -27,6 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from longshore.coordinator.store import Queries, rfc3339
+from longshore.core.batches import ABORTED, OPEN, SEALED
 from longshore.core.errors import LongshoreError
 from longshore.core.message import Answer, Ask
 from longshore.core.run import FINAL, Status
@@ -141,10 +144,26 @@ def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
         tag=_text_param(ask, "tag"),
         queue=_text_param(ask, "queue"),
         key=_text_param(ask, "concurrency_key"),
+        batch_id=_text_param(ask, "batch_id"),
         limit=_limit(ask, 50),
         cursor=_whole(ask, "cursor", 0) or None,
     )
     return rows
+
+
+def _batch(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    batch_id = _text_param(ask, "batch_id")
+    found = queries.many.batch(batch_id)
+    if found is None:
+        raise Refused("unknown_batch", f"there is no batch {batch_id!r}")
+    return found
+
+
+def _batches(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    status = _text_param(ask, "status").lower()
+    if status not in ("", OPEN, SEALED, ABORTED):
+        raise Refused("status", f"{status!r} is no status of a batch; there are {OPEN}, {SEALED}, {ABORTED}")
+    return queries.many.batches(status=status, limit=_limit(ask, 50))
 
 
 def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
@@ -192,6 +211,8 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "tree": _tree,
     "journal": _journal,
     "runs": _runs,
+    "batch": _batch,
+    "batches": _batches,
     "workers": _workers,
     "queues": _queues,
     "dead": _dead,

@@ -369,6 +369,8 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
+    if not needs.batches.isdisjoint(changes.batches):
+        return True
     if (
         needs.idempotency_keys
         or needs.addresses

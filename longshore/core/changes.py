@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from longshore.core.batches import Batch
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
@@ -102,6 +103,8 @@ class Needs(msgspec.Struct, gc=False):
     """Runs whose metadata and tags are to be changed."""
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     """Which of these orders (by id) to annotate these runs were taken already."""
+    batches: set[str] = msgspec.field(default_factory=set)
+    """Batches that are not open (unknown ones are absent from the facts)."""
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
@@ -137,6 +140,7 @@ class Facts(msgspec.Struct, gc=False):
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
+    batches: dict[str, Batch] = msgspec.field(default_factory=dict)
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -152,6 +156,8 @@ class Snapshot(msgspec.Struct, gc=False):
     unsent: list[RunId]
     """Runs that ended in a batch whose messages may not have been sent: their outcomes go again."""
     queues: list[QueueRow] = msgspec.field(default_factory=list)
+    batches: list[Batch] = []
+    """The open ones."""
 
 
 # -------------------------------------------------------------------------------------------------------- coming out
@@ -181,6 +187,7 @@ class NewRun(msgspec.Struct, gc=False):
     input: Value
     tags: list[str]
     metadata: dict[str, object]
+    batch_id: str = ""
     schedule: ScheduledTick | None = None
 
 
@@ -271,6 +278,7 @@ class Changes(msgspec.Struct, gc=False):
     """Rows of sessions closed before this are to be forgotten (all of them, or a part: it is said again)."""
     queues: dict[str, QueueRow | None] = msgspec.field(default_factory=dict)
     """Rules of queues; None: it has none any more."""
+    batches: dict[str, Batch] = msgspec.field(default_factory=dict)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -312,6 +320,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.checkpoints
             or self.workers_until
             or self.queues
+            or self.batches
             or self.cursors
             or self.cursors_done
             or self.returned

@@ -19,6 +19,7 @@ LongshoreError
 │   ├── PayloadUnavailable
 │   └── NotYetAccepted        confirmed by the broker, no coordinator has answered yet
 ├── RunError              how a run ended: RunFailed, RunCanceled, RunCrashed, RunTimedOut, RunExpired, RunSystemFailure
+├── BatchAborted          a batch whose sender did not send all of it
 ├── TokenExpired, TokenFailed  what became of a token that a workflow waits for
 ├── RemoteError           a routine's own failure whose class is not known here
 ├── Stalled               an attempt gave no sign of life for its heartbeat_timeout
@@ -173,6 +174,16 @@ class RemoteError(LongshoreError):
         self.type = type_name
         self.message = message
         self.traceback = traceback
+
+
+class BatchAborted(LongshoreError):
+    """The sender of a batch died or gave up before all of it was sent; the runs that had begun go on. `batch_id` names
+    it, `info` are its fields."""
+
+    def __init__(self, message: str, *, batch_id: str = "", info: Any = None) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
+        self.info = info
 
 
 class TokenExpired(LongshoreError):

@@ -37,6 +37,37 @@ class Trigger(Message, tag=tag_of):
     plain: bool = False  # from a foreign program: answers go out as JSON
 
 
+class OpenBatch(Message, tag=tag_of):
+    """Open a batch, or say that its sender still lives: who is silent for `patience_ms` without having sealed it leaves
+    it aborted. The first item opens it, too. Answered with Answer, as the other two."""
+
+    batch_id: str
+    patience_ms: int | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False  # from a foreign program: the answer goes out as JSON
+
+
+class SealBatch(Message, tag=tag_of):
+    """All of a batch was sent: `items` of them (None: as many as have come by now)."""
+
+    batch_id: str
+    items: int | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class AbortBatch(Message, tag=tag_of):
+    """No more of a batch will be sent. The runs that have begun go on."""
+
+    batch_id: str
+    reason: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Cancel(Message, tag=tag_of):
     """Cancel a run and, by its policy, its children."""
 
@@ -241,9 +272,9 @@ class DeleteSchedule(Message, tag=tag_of):
 
 
 class Ask(Message, tag=tag_of):
-    """A question. `what`: run, outcome, history, tree, why, runs, workers, queues, schedules, schedule, schedule_next,
-    dead, dead_letter, ping. Answered with Answer; `outcome` also registers the asker, who gets RunChanged when the
-    run ends."""
+    """A question. `what`: run, outcome, history, tree, why, runs, batch, batches, workers, queues, schedules, schedule,
+    schedule_next, dead, dead_letter, ping. Answered with Answer; `outcome` also registers the asker, who gets
+    RunChanged when the run ends."""
 
     what: str
     ask_id: str
@@ -257,8 +288,9 @@ RunOrder = Cancel | Resume | Pause | Reschedule
 
 QueueOrder = LimitQueue | PauseQueue | ResumeQueue
 ScheduleOrder = CreateSchedule | PauseSchedule | ResumeSchedule | DeleteSchedule
+BatchOrder = OpenBatch | SealBatch | AbortBatch
 
-Order = RunOrder | Signal | CompleteToken | Fork | Annotate | QueueOrder | DrainWorker | ScheduleOrder
+Order = RunOrder | Signal | CompleteToken | Fork | Annotate | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder
 """What is answered with Answer, if its sender says where: each has `ask_id`, `reply_to` and `plain`."""
 
 Command = Trigger | Ask | Order

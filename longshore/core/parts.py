@@ -65,6 +65,7 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     metadata: dict[str, Any] = {}
     version: str = ""  # "1.2.0", or "latest": the newest offered when it is dispatched
     version_deadline_ms: int | None = None  # how long it waits for a version nobody offers
+    batch_id: str = ""  # the batch it is an item of
     on_parent_end: str = ""  # of a workflow's call: "cancel" | "abandon"; "": as the parent's routine says
 
 

@@ -34,6 +34,7 @@ from longshore.core.message import (
     Signal,
     Trigger,
 )
+from longshore.serialization.foreign_many import ForeignMany
 from longshore.serialization.foreign_orders import ForeignOrder
 from longshore.serialization.wire import JSON_TEXT
 
@@ -222,6 +223,7 @@ _ForeignQueueOrder = _ForeignLimitQueue | _ForeignPauseQueue | _ForeignResumeQue
 _ForeignCommand = (
     _ForeignTrigger
     | ForeignOrder
+    | ForeignMany
     | _ForeignSignal
     | _ForeignCompletion
     | _ForeignFork
@@ -272,7 +274,7 @@ def _queue_order(command: _ForeignQueueOrder) -> Command:
 
 
 def _own(command: _ForeignCommand) -> Command:
-    if isinstance(command, ForeignOrder):
+    if isinstance(command, ForeignOrder | ForeignMany):
         return command.own()
     if isinstance(command, _ForeignSignal):
         return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)

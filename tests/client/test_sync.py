@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from longshore.broker.local import LocalRouter
 from longshore.broker.local_socket import serve
-from longshore.client import SyncClient, SyncRun
+from longshore.client import Order, SyncClient, SyncRun
 from longshore.core.envelope import Names
 from longshore.core.errors import BrokerUnavailableError, RunFailed, UsageError
 from longshore.routines import define
@@ -84,6 +85,7 @@ def test_the_same_verbs_work_without_await(settings: Settings, house: House) -> 
         assert isinstance(run, SyncRun) and run.result(timeout=5) == 6
         runs = client.trigger_many(add(i) for i in range(10))
         assert [one.result() for one in runs] == list(range(1, 11))
+        assert [one.result() for one in client.trigger_stream([add(4), add(5)])] == [5, 6]
         with pytest.raises(RunFailed) as caught:
             client.run("fail", args=["boom"])
         assert type(caught.value.__cause__) is ValueError
@@ -174,3 +176,18 @@ def test_without_a_broker_url_the_bus_of_a_running_dev_in_this_folder_is_used(tm
             check=False,
         )
     assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+def test_batches_without_await(house: House, settings: Settings) -> None:
+    answers = house.coordinator.answers
+    answers["batch"] = lambda ask: {"status": "sealed", "unfinished": 0, "batch_id": ask.params["batch_id"]}
+    answers["batches"] = lambda ask: [{"batch_id": "b"}]
+    answers["runs"] = lambda ask: [{"run_id": "r", "batch_id": ask.params["batch_id"]}]
+    with SyncClient(settings=settings) as client:
+        started: Any = client.trigger_many([Order("add", [1])], batch_id="b")
+        assert started.batch_id == "b" and started[0].result() == 2
+        batch = client.batch("b")
+        assert (batch.id, repr(batch)) == ("b", "<batch b>")
+        assert batch.wait().batch_id == batch.info().batch_id == "b"
+        assert batch.runs()[0].run_id == client.runs(batch_id="b")[0].run_id == "r"
+        assert client.batches()[0].batch_id == "b"

@@ -193,7 +193,7 @@ def test_a_foreign_trigger_becomes_one_of_ours() -> None:
     [
         (b'{"type":"trigger","routine":"a","options":{"delay":5}}', JSON, "did you mean delay_ms"),
         (b'[{"type":"trigger","routine":"a","options":{"tag":["x"]}}]', JSON, "did you mean tags"),
-        (b'{"type":"trigger","routine":"a","options":{"zzzz":5}}', JSON, "deadline_ms, delay_ms"),
+        (b'{"type":"trigger","routine":"a","options":{"zzzz":5}}', JSON, "there are: batch_id"),
         (b'{"type":"trigger","routin":"a"}', JSON, "did you mean routine"),
         (b'{"type":"trigger","routine":"a"}', "", "content_type: application/json"),
     ],

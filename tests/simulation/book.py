@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from longshore.coordinator.calendar import fill
+from longshore.core.batches import OPEN, Batch
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
@@ -41,6 +42,8 @@ class Book:
         self.idempotency: dict[str, RunId] = {}
         self.workers: dict[SessionId, WorkerRow] = {}
         self.cursors: dict[str, Cursor] = {}
+        self.batches: dict[str, Batch] = {}
+        self.batch_of: dict[RunId, str] = {}
         self.returned: dict[RunId, ReturnedReply] = {}
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
@@ -63,7 +66,9 @@ class Book:
             if run.status not in FINAL and run.status is not Status.SUSPENDED
         ]
         unsent, self.unsent = self.unsent, []
-        return Snapshot(term=self.term, runs=live, workers=copy.deepcopy(list(self.workers.values())), unsent=unsent)
+        workers = copy.deepcopy(list(self.workers.values()))
+        batches = [copy.copy(batch) for batch in self.batches.values() if batch.status == OPEN]
+        return Snapshot(term=self.term, runs=live, workers=workers, unsent=unsent, batches=batches)
 
     def read(self, needs: Needs, now: datetime) -> Facts:
         """The facts a round needs."""
@@ -76,6 +81,7 @@ class Book:
                 run_id, expires = self.cache[key]
                 facts.cache[key] = CacheHit(run_id, self.results.get(run_id), self.runs[run_id].version, expires)
         facts.idempotency = {key: self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency}
+        facts.batches = {one: copy.copy(self.batches[one]) for one in needs.batches if one in self.batches}
         for session in needs.sessions:
             if session in self.workers:
                 facts.sessions[session] = copy.deepcopy(self.workers[session])
@@ -284,6 +290,8 @@ class Book:
         """Keep everything a round changed. Raises AssertionError where the real store's keys would refuse it."""
         for new in changes.inserted:
             assert new.run.id not in self.runs, f"run {new.run.id} inserted twice"
+            if new.batch_id:
+                self.batch_of[new.run.id] = new.batch_id
             self.runs[new.run.id] = copy.deepcopy(new.run)
             self.inputs[new.run.id] = new.input
             self.tags[new.run.id] = list(new.tags)
@@ -320,6 +328,7 @@ class Book:
             for row in closed:
                 if row.since is not None and row.since < until:
                     del self.workers[row.session]
+        self.batches |= {one: copy.copy(batch) for one, batch in changes.batches.items()}
         for cursor in changes.cursors:
             self.cursors[cursor.id] = copy.deepcopy(cursor)
         for name in changes.cursors_done:

@@ -19,6 +19,7 @@ from longshore.coordinator.store.columns import failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
+from longshore.coordinator.store.many import Batches
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
 from longshore.core.ids import RunId
@@ -29,7 +30,7 @@ LISTED: Final = (
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
     run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
     run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
-    run.c.rerun_of, run.c.parent_address,
+    run.c.rerun_of, run.c.parent_address, run.c.batch_id,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -63,6 +64,7 @@ class Queries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
+        self.many = Batches(self._all)
 
     # -------------------------------------------------------------------------------------------------------- runs
 
@@ -85,12 +87,13 @@ class Queries:
         tag: str = "",
         queue: str = "",
         key: str = "",
+        batch_id: str = "",
         limit: int = 50,
         cursor: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """The newest runs first, and the cursor for the next page (None: no more). `key` is a concurrency key."""
         wanted = select(*LISTED).order_by(run.c.no.desc())
-        for condition in (*_conditions(status, routine, tag), *_conditions_of_queue(queue, key)):
+        for condition in (*_conditions(status, routine, tag, batch_id), *_conditions_of_queue(queue, key)):
             wanted = wanted.where(condition)
         found: list[dict[str, Any]] = []
         for row in self._scan(wanted, limit + 1, cursor):
@@ -248,7 +251,7 @@ class Queries:
             connection.close()
 
 
-def _conditions(status: str, routine: str, tag: str) -> Iterator[ColumnElement[bool]]:
+def _conditions(status: str, routine: str, tag: str, batch_id: str) -> Iterator[ColumnElement[bool]]:
     if status:
         yield run.c.status == status
         if status != Status.COMPLETED:
@@ -258,6 +261,9 @@ def _conditions(status: str, routine: str, tag: str) -> Iterator[ColumnElement[b
         yield run.c.routine == name
         if version:
             yield run.c.version == version
+    if batch_id:
+        yield text("batch_id <> ''")  # type: ignore[misc]
+        yield run.c.batch_id == batch_id
     if tag:
         yield text("tags <> ''")  # type: ignore[misc]
         yield run.c.tags.contains(msgspec.json.encode(tag).decode(), autoescape=True)
@@ -289,6 +295,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "parent_id": row["parent_id"],
         "address": row["parent_address"],
         "rerun_of": row["rerun_of"],
+        "batch_id": row["batch_id"],
         "root_id": row["root_id"],
         "created_at": _time(row["created_at"]),
         "queued_at": _time(row["queued_at"]),

@@ -27,6 +27,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
+from longshore.coordinator.store.many import batches_of, open_batches
 from longshore.coordinator.store.queues import all_rules
 from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
@@ -159,6 +160,8 @@ class Reader:
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
                 wanted.update(facts.suspended_due)
+            if needs.batches:
+                facts.batches = batches_of(connection, needs.batches, self._mark)
             if needs.cursors:
                 facts.cursors = self._cursors(connection)
                 wanted.update(*(one.children for one in facts.cursors))
@@ -326,6 +329,7 @@ class Reader:
             sessions = {run.session for run in runs if run.session}
             workers = self._sessions(connection, sessions, now)
             text = f"SELECT run_ids FROM unsent WHERE batch_no > {self._mark} ORDER BY batch_no"
+            batches = open_batches(connection)
             unsent = connection.exec_driver_sql(text, (published_batch,)).scalars().all()
             queues = all_rules(connection)
         return Snapshot(
@@ -334,6 +338,7 @@ class Reader:
             workers=workers,
             unsent=[RunId(run_id) for packed in unsent for run_id in ids_of(packed)],
             queues=queues,
+            batches=batches,
         )
 
     def _sessions(self, connection: Connection, named: Collection[SessionId], now: datetime) -> list[WorkerRow]:

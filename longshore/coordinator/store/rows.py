@@ -34,7 +34,7 @@ INSERTED_RARELY: Final = names(
     "crashes losses due_at started_at attempt_at finished_at ttl_at deadline_at cancel_at max_attempts timeout_ms"
     " correlation_id plain cached traceparent span generation last_seq processed_seq open_calls cancel_seq"
     " rest_until forked_seq forked_at cuts seed unread unread_bytes hung pausing spared concurrency_key"
-    " version_deadline_ms care schedule_id schedule tags metadata input_ref"
+    " version_deadline_ms care schedule_id schedule tags metadata input_ref batch_id"
 )
 """What a plain run has not got: its statement has these values in its text, which halves its time."""
 UPDATED: Final = names(
@@ -68,7 +68,7 @@ DEFAULTS: Final = {
     **dict.fromkeys(
         names(
             "correlation_id traceparent span cuts seed pausing concurrency_key care schedule_id schedule tags metadata"
-            " input_ref"
+            " input_ref batch_id"
         ),
         "''",
     ),
@@ -143,7 +143,7 @@ def input_values(run_id: RunId, value: Value) -> tuple[Any, ...]:
 
 
 def is_plain_new(new: NewRun) -> bool:
-    """Whether all of INSERTED_RARELY are what they are by default."""
+    """Whether all of INSERTED_RARELY are what they are by default, but for the batch."""
     run = new.run
     if run.flow is not None or run.cached or run.traceparent or run.span or run.plain or run.correlation_id:
         return False
@@ -194,6 +194,7 @@ def inserted_rarely(new: NewRun, at: Micros) -> tuple[Any, ...]:
         text_of(new.tags) if new.tags else "",
         text_of(new.metadata) if new.metadata else "",
         ref_of(new.input) if isinstance(new.input, ClaimCheck) else "",
+        new.batch_id,
     )
 
 

@@ -147,6 +147,7 @@ run: Final = Table(
     Column("care", Text, nullable=False, server_default=""),
     Column("checkpoint", LargeBinary),
     Column("checkpoint_ref", Text, nullable=False, server_default=""),
+    Column("batch_id", Text, nullable=False, server_default=""),
     _text("tags"),
     _text("metadata"),
     Column("given", Text, nullable=False, server_default=""),
@@ -173,6 +174,8 @@ _CHECKED: Final = text("check_at > 0")
 Index("run_check", run.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)
 _SCHEDULED: Final = text("schedule_id <> ''")
 Index("run_schedule", run.c.schedule_id, run.c.no, sqlite_where=_SCHEDULED, postgresql_where=_SCHEDULED)
+_IN_BATCH: Final = text("batch_id <> ''")
+Index("run_batch", run.c.batch_id, run.c.no, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
 _TAGGED: Final = text("tags <> ''")
 Index("run_tagged", run.c.no, sqlite_where=_TAGGED, postgresql_where=_TAGGED)
 _NAMED_QUEUE: Final = text("queue <> 'default'")
@@ -331,6 +334,25 @@ cursor: Final = Table(
     _time("before"),
     _text("after"),
 )
+
+batch: Final = Table(
+    "batch",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("status"),
+    _time("created_at"),
+    _time("closed_at"),
+    _whole("runs"),
+    _whole("existing"),
+    _whole("refused"),
+    _whole("items"),
+    _whole("patience_ms"),
+    _text("reason"),
+    sqlite_with_rowid=False,
+)
+Index("batch_created", batch.c.created_at)
+_OPEN_BATCH: Final = text("closed_at = 0")
+Index("batch_open", batch.c.id, sqlite_where=_OPEN_BATCH, postgresql_where=_OPEN_BATCH)
 
 returned_reply: Final = Table(
     "returned_reply",

@@ -19,6 +19,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
+from longshore.coordinator.store.many import BATCH, batch_values
 from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.schedules import ScheduleWriting
@@ -101,6 +102,8 @@ class Writer:
         self._sent = f"DELETE FROM unsent WHERE batch_no <= {mark}"
         self._new = insert("run", (*rows.INSERTED, *rows.INSERTED_RARELY), mark)
         self._plain_new = insert("run", rows.INSERTED, mark, constants=_defaults(rows.INSERTED_RARELY))
+        but_batch = [name for name in rows.INSERTED_RARELY if name != "batch_id"]
+        self._batch_new = insert("run", (*rows.INSERTED, "batch_id"), mark, constants=_defaults(but_batch))
         self._updated = update("run", (*rows.UPDATED, *rows.UPDATED_RARELY), mark)
         self._plain_updated = update("run", rows.UPDATED, mark, constants=_defaults(rows.UPDATED_RARELY))
         self._ended = update("run", (*rows.ENDED, *rows.ENDED_RARELY), mark, constants=_FINISHED)
@@ -130,6 +133,7 @@ class Writer:
         self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
         self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
         self._queues = QueueRows(mark)
+        self._batches = upsert("batch", BATCH, mark)
         self._cursors = upsert("cursor", _CURSOR, mark)
         self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
         self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
@@ -257,6 +261,8 @@ class Writer:
             steps.append(
                 (self._queues, [(name, row and queue_values(row, at)) for name, row in changes.queues.items()])
             )
+        if changes.batches:
+            steps.append((self._batches, [batch_values(one, at) for one in changes.batches.values()]))
         if changes.cursors or changes.cursors_done:
             self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:
@@ -269,6 +275,9 @@ class Writer:
 
     def _write_new(self, steps: list[Step], new: Collection[NewRun], at: Micros) -> None:
         if all(map(rows.is_plain_new, new)):
+            if any(one.batch_id for one in new):  # a thousand at once, as a rule
+                steps.append((self._batch_new, [(*rows.inserted(one, at), one.batch_id) for one in new]))
+                return
             steps.append((self._plain_new, [rows.inserted(one, at) for one in new]))
         else:  # all of them in one statement: their order is kept
             steps.append((self._new, [rows.inserted(one, at) + rows.inserted_rarely(one, at) for one in new]))

@@ -30,6 +30,10 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     wake_every: timedelta = timedelta(seconds=5)
     """A workflow that is put away is woken for one of several open calls this often at most."""
     redeliver_after: timedelta = timedelta(seconds=2)
+    batch_patience: timedelta = timedelta(seconds=60)
+    """For so long (counted in Marks) the sender of an open batch may be silent, unless the batch says otherwise."""
+    open_batches: int = 10_000
+    """How many batches may be open at a time."""
     group: int = 1000
     """The most runs one step touches; more is done over several ticks."""
     reply_kept: timedelta = timedelta(hours=24)

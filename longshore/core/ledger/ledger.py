@@ -21,6 +21,7 @@ from longshore.core.changes import (
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import (
     annotating,
+    batching,
     canceling,
     checkpointing,
     commanding,
@@ -84,6 +85,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
+from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
 from longshore.core.records import ReturnedReply
 from longshore.core.run import Run
 
@@ -299,6 +301,9 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     PauseSchedule: scheduling.pause,
     ResumeSchedule: scheduling.resume,
     DeleteSchedule: scheduling.delete,
+    OpenBatch: batching.open_batch,
+    SealBatch: batching.seal,
+    AbortBatch: batching.abort,
     Mark: _mark,
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,

@@ -9,7 +9,7 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import annotating, caching, scheduling, signaling, starting, ticking
+from longshore.core.ledger import annotating, batching, caching, scheduling, signaling, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import (
     Annotate,
@@ -32,6 +32,8 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
+from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.parts import Options
 from longshore.core.run import Run, Status
 
 
@@ -84,6 +86,8 @@ def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
         needs.runs.add(message.run_id)
     if message.cache_key:
         needs.cache_keys.add(message.cache_key)
+    if message.options.batch_id:
+        _need_batch(state, needs, message.options)
     if message.options.idempotency_key:
         name, _ = starting.split_routine(message.routine)
         needs.idempotency_keys.add(starting.idempotency_row(name, message.options.idempotency_key))
@@ -119,6 +123,11 @@ def _need_fork(state: State, needs: Needs, message: Fork) -> None:
     _need_with_parent(state, needs, message.run_id)
     if message.fork_id and message.fork_id not in state.runs:
         needs.runs.add(message.fork_id)
+
+
+def _need_batch(state: State, needs: Needs, message: Options | batching.Order) -> None:
+    if message.batch_id not in state.batches:
+        needs.batches.add(message.batch_id)
 
 
 def _need_token(state: State, needs: Needs, message: CompleteToken) -> None:
@@ -198,6 +207,9 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     PauseSchedule: scheduling.need_schedule,
     ResumeSchedule: scheduling.need_schedule,
     DeleteSchedule: scheduling.need_schedule,
+    OpenBatch: _need_batch,
+    SealBatch: _need_batch,
+    AbortBatch: _need_batch,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.changes import Snapshot
-from longshore.core.ledger import limiting, placing
+from longshore.core.ledger import batching, limiting, placing
 from longshore.core.ledger.caching import rank_of
 from longshore.core.ledger.state import Session, State
 from longshore.core.policy import CRASHES_TO_ISOLATE
@@ -39,6 +39,7 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
     for run in snapshot.runs:
         _restore_run(state, run, now)
     state.to_resend = list(snapshot.unsent)
+    batching.restore(state, snapshot.batches)
 
 
 def _restore_run(state: State, run: Run, now: datetime) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
-from longshore.core.ledger import caching, limiting, placing, versioning
+from longshore.core.ledger import batching, caching, limiting, placing, versioning
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
@@ -108,11 +108,15 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     if problem is None and message.options.on_parent_end:
         problem = "on_parent_end", "on_parent_end is for calls inside a workflow: what is triggered has no parent"
     if problem:
-        _reject(round_, message, run_id, *problem)
+        _reject(state, round_, message, run_id, *problem)
         return
     existing = state.runs.get(run_id) or round_.put_away.get(run_id)
     if existing is not None or run_id in round_.facts.runs or ended(round_, run_id) is not None:
         _answer_existing(state, round_, message, run_id)
+        return
+    batch_id = message.options.batch_id
+    if batch_id and (problem := batching.refusal(state, round_, batch_id)) is not None:
+        _reject(state, round_, message, run_id, *problem)
         return
     key = message.options.idempotency_key
     name, _ = split_routine(message.routine)
@@ -120,16 +124,20 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     if key:
         other = round_.facts.idempotency.get(row)
         if other is not None and other not in round_.changes.freed_keys:
+            if batch_id:
+                batching.existed(state, round_, batch_id)
             _answer_existing(state, round_, message, other)
             return
     run = _new_run(round_, run_id, message.routine, message.options)
     full = limiting.refusal(state, _queue_of(state, run, message.options)) if state.queues else ""
     if full:
-        _reject(round_, message, run_id, "max_size", full)
+        _reject(state, round_, message, run_id, "max_size", full)
         return
     if key:
         round_.facts.idempotency[row] = run_id
         round_.changes.idempotency.append((row, run_id, round_.now + state.config.idempotency_kept))
+    if batch_id:
+        batching.joined(state, round_, batch_id)
     run.root_id = run_id
     run.reply_to = message.reply_to
     run.correlation_id = message.correlation_id
@@ -139,12 +147,14 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     run.cache_key = message.cache_key
     _begin(state, round_, run, message.input, message.options, actor)
     if message.reply_to and not (run.wants_outcome and (message.plain or run.id in round_.changes.ended)):
-        reply(
-            round_,
-            message.reply_to,
-            Accepted(run_id=run.id, status=run.status.value, correlation_id=message.correlation_id, reason=run.reason),
-            plain=message.plain,
-        )
+        _accept(round_, message, run)
+
+
+def _accept(round_: Round, message: Trigger, run: Run) -> None:
+    accepted = Accepted(
+        run_id=run.id, status=run.status.value, correlation_id=message.correlation_id, reason=run.reason
+    )
+    reply(round_, message.reply_to, accepted, plain=message.plain)
 
 
 def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
@@ -153,6 +163,8 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     options = call.options or Options()
     routine = f"{call.routine}@{call.version}" if call.version else call.routine
     problem = _problem(routine, call.child_id, options, call.input)
+    if problem is None and options.batch_id:
+        problem = "batch_id", "batch_id is for what is triggered: a workflow's calls are its children"
     if problem is None and (call.child_id in state.runs or ended(round_, call.child_id) is not None):
         problem = "child_id", f"run {call.child_id} is there already"
     if problem:
@@ -188,7 +200,9 @@ def _problem(routine: str, run_id: RunId, options: Options, value: Value) -> tup
     return check_options(options) or versioning.check(routine, options) or check_value(value)
 
 
-def _reject(round_: Round, message: Trigger, run_id: RunId, rule: str, text: str) -> None:
+def _reject(state: State, round_: Round, message: Trigger, run_id: RunId, rule: str, text: str) -> None:
+    if message.options.batch_id:
+        batching.refused(state, round_, message.options.batch_id)
     if message.reply_to:
         rejected = Rejected(run_id=run_id, rule=rule, text=text, correlation_id=message.correlation_id)
         reply(round_, message.reply_to, rejected, plain=message.plain)
@@ -261,7 +275,7 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         run.queue = options.queue or offer.queue
         if not caching.is_cacheable(run, offer):
             run.cache_key = ""
-    round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata))
+    round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata, options.batch_id))
     hit = caching.lookup(round_, run) if run.cache_key and not options.delay_ms else None
     if hit is not None:
         _begin_cached(state, round_, run, hit, actor)

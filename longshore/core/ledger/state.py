@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from longshore.core.batches import Batch
 from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
@@ -102,6 +103,7 @@ class State:
     __slots__ = (
         "alarms",
         "alarms_room",
+        "batches",
         "config",
         "counts",
         "cursors_open",
@@ -154,6 +156,7 @@ class State:
         self.reasons: dict[SessionId, str] = {}  # why a session was closed, while runs are still to be taken from it
         self.alarms: list[Alarm] = []
         self.alarms_room = ALARMS_ROOM  # with more of them those that mean nothing are thrown away
+        self.batches: dict[str, Batch] = {}  # the open ones
         self.speeds: dict[tuple[str, str], Speed] = {}
         self.same_key: dict[str, RunId] = {}  # cache key -> the run that leads
         self.equals: dict[str, dict[RunId, None]] = {}  # cache key -> queued runs; ticket 0: parked beside the leader

@@ -10,7 +10,17 @@ from typing import Final
 
 from longshore.core.cursors import CANCEL_CHILDREN
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching, canceling, delivering, failing, forgetting, placing, scheduling, sessions
+from longshore.core.ledger import (
+    batching,
+    caching,
+    canceling,
+    delivering,
+    failing,
+    forgetting,
+    placing,
+    scheduling,
+    sessions,
+)
 from longshore.core.ledger.ending import complete_equal, conclude
 from longshore.core.ledger.recording import outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
@@ -30,6 +40,7 @@ def tick(state: State, round_: Round) -> None:
     sessions.take_back(state, round_)
     _fill_equals(state, round_)
     _move_cursors(state, round_)
+    batching.give_up_silent(state, round_)
     _try_replies(state, round_)
     _redeliver(state, round_)
     _judge_heads(state, round_)

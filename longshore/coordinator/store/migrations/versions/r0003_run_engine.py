@@ -20,6 +20,17 @@ def upgrade() -> None:
     op.add_column("run", sa.Column("given", sa.Text(), nullable=False, server_default=""))
     for name, columns, where in INDEXES:
         _index(name, "run", columns, where)
+    op.add_column("run", sa.Column("batch_id", sa.Text(), nullable=False, server_default=""))
+    _index("run_batch", "run", ["batch_id", "no"], "batch_id <> ''")
+    op.create_table(
+        "batch",
+        sa.Column("id", sa.Text(), primary_key=True, nullable=False),
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("status", "reason")],
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in BATCH_NUMBERS],
+        sqlite_with_rowid=False,
+    )
+    op.create_index("batch_created", "batch", ["created_at"])
+    _index("batch_open", "batch", ["id"], "closed_at = 0")
     op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
@@ -31,10 +42,15 @@ def upgrade() -> None:
     _schedules()
 
 
+def _index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 INDEXES = (
     ("run_queue", ["queue", "no"], "queue <> 'default'"),
     ("run_key", ["concurrency_key", "no"], "concurrency_key <> ''"),
 )
+BATCH_NUMBERS = ("created_at", "closed_at", "runs", "existing", "refused", "items", "patience_ms")
 QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max_size")
 
 
@@ -55,10 +71,6 @@ def _schedules() -> None:
 SCHEDULE_NUMBERS = ("paused", "next_at", "due_at", "last_at", "created_at", "updated_at")
 
 
-def _index(name: str, table: str, columns: list[str], where: str) -> None:
-    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
-
 def downgrade() -> None:
     op.drop_table("schedule")
     op.drop_index("run_schedule", "run")
@@ -68,7 +80,10 @@ def downgrade() -> None:
     op.drop_table("queue")
     for name, *_ in INDEXES:
         op.drop_index(name, "run")
+    op.drop_table("batch")
+    op.drop_index("run_batch", "run")
     names = (
+        "batch_id",
         "given",
         "checkpoint_ref",
         "checkpoint",

@@ -1,0 +1,94 @@
+"""The client's verbs about many runs: batches, started in one go or as a stream. What they stand on is the client's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, Final, TypeVar, Unpack
+
+from longshore.client.batches import Keeper, Sending
+from longshore.client.conversation import Conversation
+from longshore.client.fields import Fields, rows
+from longshore.client.many import Batch, Started
+from longshore.client.orders import Order, RunOptions, batch_id_of, new_batch_id
+from longshore.client.run import Run
+from longshore.routines import Call
+
+R = TypeVar("R")
+
+ACCEPT_TIMEOUT: Final = 10.0
+Seconds = float | timedelta | None
+
+
+class ManyVerbs(ABC):
+    """What a client can do with many runs."""
+
+    @abstractmethod
+    def _talking(self) -> tuple[Conversation, Keeper]:
+        """The parts of a client that is open."""
+
+    @abstractmethod
+    async def _start(self, order: Order, timeout: Seconds, options: RunOptions) -> Run[Any]:
+        """Start one run."""
+
+    async def trigger_many(
+        self,
+        calls: Iterable[Call[R] | Order] | AsyncIterable[Call[R] | Order],
+        *,
+        timeout: Seconds = ACCEPT_TIMEOUT,
+        return_exceptions: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> Started[R]:
+        """Start many runs as one batch; their handles in the order of the calls. Calls are drawn as fast as they are
+        accepted; an Order names a routine instead. `batch_id` names the batch (else it gets a new name).
+
+        A bad item fails alone. With `return_exceptions` its exception stands in its place; without, an ExceptionGroup
+        of the failures is raised once every other run has been accepted. What ends the call before that (the caller's
+        own generator, a cancel) leaves the batch aborted; the runs that have begun go on.
+        """
+        sending, act = self._sending(timeout, options)
+        async with aclosing(sending.each(calls, act)) as each:
+            found: list[Any] = [one async for one in each]
+        if not return_exceptions and (group := sending.group()) is not None:
+            raise group
+        return Started(found, sending.id)
+
+    async def trigger_stream(
+        self,
+        calls: Iterable[Call[R] | Order] | AsyncIterable[Call[R] | Order],
+        *,
+        timeout: Seconds = ACCEPT_TIMEOUT,
+        return_exceptions: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[Run[R], None]:
+        """As `trigger_many`, without bound: each handle as it is accepted, in order, and nothing of it kept. Who stops
+        taking them stops the drawing; who leaves the loop leaves the batch aborted."""
+        sending, act = self._sending(timeout, options)
+        async with aclosing(sending.each(calls, act)) as each:
+            async for one in each:
+                run: Any = one
+                if return_exceptions or not isinstance(one, BaseException):
+                    yield run
+        if not return_exceptions and (group := sending.group()) is not None:
+            raise group
+
+    def batch(self, batch_id: str) -> Batch:
+        """A handle of a batch. Nothing is asked yet."""
+        talk, _ = self._talking()
+        return Batch(talk, batch_id_of(batch_id))
+
+    async def batches(self, *, status: str | None = None, limit: int = 50) -> list[Fields]:
+        """The newest batches, as plain fields, the newest first."""
+        talk, _ = self._talking()
+        return rows(await talk.ask("batches", status=status, limit=limit))
+
+    def _sending(self, timeout: Seconds, options: RunOptions) -> tuple[Sending, Callable[[Any], Awaitable[Run[Any]]]]:
+        """A batch to be sent, and what is done with each of its items."""
+        given: RunOptions = {**options, "batch_id": batch_id_of(options.get("batch_id") or new_batch_id())}
+
+        async def start(item: Call[Any] | Order) -> Run[Any]:
+            return await self._start(item if isinstance(item, Order) else Order(item), timeout, given)
+
+        return Sending(*self._talking(), given["batch_id"]), start

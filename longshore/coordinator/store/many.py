@@ -1,0 +1,92 @@
+"""Batches as rows and back, and what people ask of them. One pass, nothing else; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, select, text
+
+from longshore.coordinator.store.columns import Micros, moment, moment_of, names
+from longshore.coordinator.store.statements import ManyKeys
+from longshore.coordinator.store.tables import batch, run
+from longshore.core.batches import Batch, fields_of
+from longshore.core.run import FINAL
+
+BATCH: Final = names("id status created_at closed_at runs existing refused items patience_ms reason")
+_BATCH: Final = ", ".join(BATCH)
+
+All = Callable[[Select[Any]], Sequence[Mapping[str, Any]]]
+"""Gives all rows of a question."""
+
+
+def batch_values(one: Batch, at: Micros) -> tuple[Any, ...]:
+    """The values of BATCH."""
+    return (
+        one.id,
+        one.status,
+        at[one.created_at],
+        at[one.closed_at],
+        one.runs,
+        one.existing,
+        one.refused,
+        one.items,
+        one.patience_ms,
+        one.reason,
+    )
+
+
+def batches_of(connection: Connection, ids: Collection[str], mark: str) -> dict[str, Batch]:
+    """These batches, as far as they are there."""
+    wanted = ManyKeys(f"SELECT {_BATCH} FROM batch WHERE id IN ({{keys}})", mark)
+    return {row[0]: _batch(row) for row in wanted.rows(connection, list(ids))}
+
+
+def open_batches(connection: Connection) -> list[Batch]:
+    """The batches whose items may still come."""
+    return [_batch(row) for row in connection.exec_driver_sql(f"SELECT {_BATCH} FROM batch WHERE closed_at = 0")]
+
+
+def _batch(row: Any) -> Batch:
+    name, status, created, closed, runs, existing, refused, items, patience, reason = row
+    return Batch(
+        id=name,
+        status=status,
+        created_at=moment_of(created),
+        closed_at=moment(closed),
+        runs=runs,
+        existing=existing,
+        refused=refused,
+        items=items,
+        patience_ms=patience,
+        reason=reason,
+    )
+
+
+class Batches:
+    """Answers about batches."""
+
+    def __init__(self, ask: All) -> None:
+        self._ask = ask
+
+    def batch(self, batch_id: str) -> dict[str, Any] | None:
+        """One batch, with how many of its runs stand where; None if there is none."""
+        found = self._ask(select(*(batch.c[name] for name in BATCH)).where(batch.c.id == batch_id))
+        if not found:
+            return None
+        inside = run.c.batch_id == batch_id, text("batch_id <> ''")  # the second lets the partial index be used
+        rows = self._ask(select(run.c.status, func.count().label("runs")).where(*inside).group_by(run.c.status))
+        statuses = {row["status"]: row["runs"] for row in sorted(rows, key=lambda row: str(row["status"]))}
+        unfinished = sum(runs for status, runs in statuses.items() if status not in FINAL)
+        return {**_fields(found[0]), "unfinished": unfinished, "statuses": statuses}
+
+    def batches(self, *, status: str = "", limit: int = 50) -> list[dict[str, Any]]:
+        """The newest batches first."""
+        wanted = select(*(batch.c[name] for name in BATCH)).order_by(batch.c.created_at.desc(), batch.c.id.desc())
+        if status:
+            wanted = wanted.where(batch.c.status == status)
+        return [_fields(row) for row in self._ask(wanted.limit(limit))]
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    return fields_of(_batch([row[name] for name in BATCH]))
