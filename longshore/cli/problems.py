@@ -78,6 +78,7 @@ _LOOK: Final = {
     "not_a_workflow": "`longshore runs show RUN_ID` shows what it is",
     "behind_cancel": "`longshore runs history RUN_ID` shows when it was canceled",
     "open_token": "`longshore tokens complete TOKEN` completes one, `longshore runs cancel RUN_ID` ends the run",
+    "not_final": "`longshore runs cancel RUN_ID` ends it, `longshore runs watch RUN_ID` waits for its end",
     "not_pausable": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
     "not_delayed": "`longshore runs show RUN_ID` shows where it stands; `longshore runs cancel RUN_ID` ends it",
     "already_final": "`longshore runs show RUN_ID` shows how it ended",

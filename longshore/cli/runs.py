@@ -13,6 +13,7 @@ from longshore.cli.fork import fork
 from longshore.cli.holding import pause, reschedule, resume
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
+from longshore.cli.rerun import rerun
 from longshore.cli.screen import seconds
 from longshore.cli.tree import show_tree
 from longshore.cli.waiting import watch_to_the_end
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
 app.command("replay-check")(replay_check)
-for command in (fork, pause, resume, reschedule):
+for command in (fork, rerun, pause, resume, reschedule):
     app.command()(command)
 
 
@@ -99,7 +100,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("crashes", info.get("crashes")),
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
-            ("forked from", info.get("rerun_of")),
+            ("rerun of", info.get("rerun_of")),
             ("parent", info.get("parent_id")),
             ("root", info.get("root_id") if info.get("root_id") != run_id else ""),
             ("worker", info.get("worker_id")),

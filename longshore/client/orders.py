@@ -20,7 +20,7 @@ from longshore.core.cache_key import cache_key
 from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7_from
-from longshore.core.message import Fork, Options, Reschedule, Trigger
+from longshore.core.message import Fork, Options, Rerun, Reschedule, Trigger
 from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
@@ -179,6 +179,13 @@ def fork_of(run_id: RunId, at: str, version: str | None, fork_id: str | UUID | N
         raise UsageError(f"version={version!r} is no text: write version='1.2.0'")
     own = RunIds().next() if fork_id is None else _given_id(fork_id)
     return Fork(run_id, Address(at), version or "", own, person())
+
+
+def rerun_of(run_id: RunId, version: str | None, rerun_id: str | UUID | None) -> Rerun:
+    """The order to run again, under an id of its own: however often it is sent, it is one run. Raises UsageError."""
+    if version is not None and not isinstance(version, str):
+        raise UsageError(f"version={version!r} is no text: write version='1.2.0'")
+    return Rerun(run_id, version or "", RunIds().next() if rerun_id is None else _given_id(rerun_id), person())
 
 
 def reschedule_of(run_id: RunId, to: Duration | datetime) -> Reschedule:

@@ -15,7 +15,7 @@ import msgspec
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.journals import journal_of
-from longshore.client.orders import fork_of, reschedule_of, seconds
+from longshore.client.orders import fork_of, rerun_of, reschedule_of, seconds
 from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
@@ -125,6 +125,15 @@ class Run(Generic[R_co]):
         """Give a DELAYED run another time: so long from now, or an aware datetime (one that has gone is now); at most
         30 days from now. Raises Rejected (`not_delayed`, `unknown_run`), UsageError."""
         await self._conversation.order(reschedule_of(self.id, to))
+
+    async def rerun(self, *, version: str | None = None, rerun_id: str | UUID | None = None) -> Run[R_co]:
+        """Run it again from the beginning, now that it has ended: a new run with the same input and options (but for
+        delay and idempotency key), of the newest version unless one is given. Nothing comes from the cache.
+
+        The same `rerun_id` again is the same run. Raises Rejected (`not_final`, `max_size`, `unknown_run`).
+        """
+        told = await self._conversation.order(rerun_of(self.id, version, rerun_id))
+        return Run(self._conversation, RunId(told["run_id"]), self.routine.partition("@")[0], self._module)
 
     async def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> Run[R_co]:
         """Run a workflow again from one of its calls on: a new run, which keeps what came before the call at this

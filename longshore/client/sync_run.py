@@ -82,6 +82,10 @@ class SyncRun(Generic[R_co]):
         """See Run.signal."""
         self._thread.call(self._run.signal(name, value))
 
+    def rerun(self, *, version: str | None = None, rerun_id: str | UUID | None = None) -> SyncRun[R_co]:
+        """See Run.rerun."""
+        return SyncRun(self._thread, self._thread.call(self._run.rerun(version=version, rerun_id=rerun_id)))
+
     def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> SyncRun[R_co]:
         """See Run.fork."""
         return SyncRun(self._thread, self._thread.call(self._run.fork(at=at, version=version, fork_id=fork_id)))

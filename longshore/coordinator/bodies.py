@@ -35,7 +35,9 @@ class Inputs:
     def keep(self, changes: Changes) -> None:
         """Keep the inputs of a batch's new runs."""
         kept, ended, size = self._kept, changes.ended, self._size
-        copied = {one.run_id for one in changes.forks}  # the store knows their input, the batch does not
+        copied = {one.run_id for one in changes.forks} | {
+            one for one, _ in changes.beginnings.reruns
+        }  # the store knows their input, the batch does not
         for new in changes.inserted:
             run_id, value = new.run.id, new.input
             if run_id not in ended and run_id not in copied and not new.metadata:

@@ -24,6 +24,7 @@ from longshore.core.message import (
     Fork,
     Mark,
     Order,
+    Rerun,
     Signal,
     Trigger,
 )
@@ -158,6 +159,10 @@ def _adopt(message: Incoming, found: list[Command]) -> None:
             command.ask_id = message.correlation_id
         if isinstance(command, Signal) and not command.signal_id and message.message_id:
             command.signal_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
+        if isinstance(command, Rerun):
+            command.wants = OUTCOME if message.reply_to else command.wants
+            if not command.rerun_id and message.message_id:
+                command.rerun_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
         if isinstance(command, Fork):
             command.wants = OUTCOME if message.reply_to else command.wants
             if not command.fork_id and message.message_id:

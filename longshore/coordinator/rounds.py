@@ -367,6 +367,8 @@ def depends(needs: Needs, changes: Changes) -> bool:
     it put into an index, what hangs together with those."""
     if changes.suspended or changes.cursors or changes.cursors_done or changes.workers or needs.forks:
         return True
+    if needs.originals and not needs.originals.isdisjoint(changes.ended):
+        return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
     if not needs.batches.isdisjoint(changes.batches):

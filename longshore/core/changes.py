@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from longshore.core.batches import Batch
+from longshore.core.beginnings import Beginnings
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
@@ -97,6 +98,8 @@ class Needs(msgspec.Struct, gc=False):
     told_signals: set[RunId] = msgspec.field(default_factory=set)
     """Workflows about to begin a fresh journal: what signals stand in the present one, and how long their journals
     are."""
+    originals: set[RunId] = msgspec.field(default_factory=set)
+    """Runs, in whatever status, that are to be run again."""
     forks: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
     """Calls of workflows, in whatever status, from which these are to be run again."""
     annotations: set[RunId] = msgspec.field(default_factory=set)
@@ -137,6 +140,7 @@ class Facts(msgspec.Struct, gc=False):
     journal_rows: dict[RunId, int] = msgspec.field(default_factory=dict)
     """How many rows their journals have, calls and facts of all generations (counted up to one more of each than are
     let go of at once)."""
+    originals: dict[RunId, Run] = msgspec.field(default_factory=dict)
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
@@ -237,6 +241,7 @@ class Changes(msgspec.Struct, gc=False):
     """
 
     inserted: list[NewRun] = msgspec.field(default_factory=list)
+    beginnings: Beginnings = msgspec.field(default_factory=Beginnings)
     updated: dict[RunId, Run] = msgspec.field(default_factory=dict)
     ended: dict[RunId, Outcome] = msgspec.field(default_factory=dict)
     forks: list[NewFork] = msgspec.field(default_factory=list)
@@ -334,4 +339,5 @@ class Changes(msgspec.Struct, gc=False):
             or self.tokens_forgotten
             or self.annotation_ids
             or self.schedules.any
+            or self.beginnings.is_durable()
         )

@@ -241,6 +241,21 @@ class Annotate(Message, tag=tag_of):
     plain: bool = False
 
 
+class Rerun(Message, tag=tag_of):
+    """Run again what has ended: as a new run, `rerun_id`, with the same input and options. The same `rerun_id` again is
+    the same run. `version` is that of the routine ("" or "latest": the newest offered); `by` is who says so, for the
+    history. Answered with Answer; who `wants` the "outcome" is told that, too."""
+
+    run_id: RunId
+    version: str = ""
+    rerun_id: RunId = RunId("")
+    by: str = ""
+    wants: str = "accepted"
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class PauseSchedule(Message, tag=tag_of):
     """No ticks from now on, until it is resumed. Answered with Answer."""
 
@@ -290,7 +305,8 @@ QueueOrder = LimitQueue | PauseQueue | ResumeQueue
 ScheduleOrder = CreateSchedule | PauseSchedule | ResumeSchedule | DeleteSchedule
 BatchOrder = OpenBatch | SealBatch | AbortBatch
 
-Order = RunOrder | Signal | CompleteToken | Fork | Annotate | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder
+RunMade = Fork | Rerun
+Order = RunOrder | Signal | CompleteToken | RunMade | Annotate | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder
 """What is answered with Answer, if its sender says where: each has `ask_id`, `reply_to` and `plain`."""
 
 Command = Trigger | Ask | Order

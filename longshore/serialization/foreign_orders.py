@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from longshore.core.ids import RunId
-from longshore.core.message import Cancel, Command, Pause, Reschedule, Resume
+from longshore.core.message import Cancel, Command, Pause, Rerun, Reschedule, Resume
 
 
 class _Foreign(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -67,4 +67,16 @@ class ForeignReschedule(_Foreign, tag="reschedule"):
         return Reschedule(RunId(self.run_id), self.delay_ms, self.at, self.by, plain=True)
 
 
-ForeignOrder = ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule
+class ForeignRerun(_Foreign, tag="rerun"):
+    """Run again what has ended."""
+
+    version: str = ""
+    rerun_id: str = ""
+    by: str = ""
+
+    def own(self) -> Command:
+        """See Rerun."""
+        return Rerun(RunId(self.run_id), self.version, RunId(self.rerun_id), self.by, plain=True)
+
+
+ForeignOrder = ForeignRerun | ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule

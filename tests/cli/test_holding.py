@@ -40,7 +40,18 @@ def test_a_time_that_cannot_be_is_a_usage_error(dev: Terminal, words: list[str],
     assert (done.returncode, done.stdout) == (2, "") and text in done.stderr
 
 
-@pytest.mark.parametrize("order", ["pause", "resume", "reschedule"])
+def test_a_run_that_has_ended_is_run_again(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=20", "--wait")["run_id"]
+    again = dev.json("runs", "rerun", run_id, "--wait")
+    assert (again["result"], again["cached"], again["run_id"] != run_id) == (21, False, True)
+    told = dev.json("runs", "rerun", run_id, "--version", "1.0.0")
+    assert told["rerun_of"] == run_id
+    assert run_id in dev.run("runs", "show", told["run_id"]).stdout
+    wrong = dev.run("runs", "rerun", run_id, "--version", "new")
+    assert wrong.returncode == 2 and "'new' is no version" in wrong.stderr
+
+
+@pytest.mark.parametrize("order", ["pause", "resume", "reschedule", "rerun"])
 def test_an_unknown_run_is_named(dev: Terminal, order: str) -> None:
     words = ["--delay", "1m"] if order == "reschedule" else []
     done = dev.run("runs", order, NOBODY, *words)

@@ -74,7 +74,7 @@ async def test_only_the_call_that_failed_and_what_follows_is_executed_again(
     assert (await client.handle(told["run_id"]).history())[0]["reason"].startswith(f"forked from {run.id} at {address}")
     assert await run.status() == "FAILED"
     shown = await asyncio.to_thread(house.run, "runs", "show", told["run_id"])
-    assert "forked from" in shown.stdout and run.id in shown.stdout
+    assert "rerun of" in shown.stdout and run.id in shown.stdout
     drawn = await asyncio.to_thread(house.run, "runs", "tree", run.id)
     assert f"at {address}" in drawn.stdout
     replayed = await asyncio.to_thread(house.json_lines, "runs", "replay-check", told["run_id"], MODULE)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from longshore import Client, Rejected, SyncClient, UsageError
+from longshore import Client, Rejected, RunFailed, SyncClient, UsageError
 from longshore.telemetry import Telemetry
 from tests.end_to_end.conftest import in_status
 from tests.end_to_end.house import House
-from tests.end_to_end.routines import add, echo, hold, patient, sleeps
+from tests.end_to_end.routines import add, echo, hold, odd, patient, sleeps
 from tests.end_to_end.test_foreign import run_foreign
 from tests.support.wait import eventually
 
@@ -84,6 +86,42 @@ async def test_an_executing_run_goes_on_to_its_end_though_it_is_to_be_paused(cli
     assert await run.result(timeout=10) == "one"
 
 
+async def test_what_has_ended_is_run_again_with_a_link_to_the_one_before(house: House, client: Client) -> None:
+    tag = secrets.token_hex(4)
+    run = await client.trigger(odd(3), tags=[tag], metadata={"n": 1})
+    with pytest.raises(RunFailed):
+        await run.result(timeout=10)
+    wanted = str(uuid.uuid4())
+    again = await run.rerun(rerun_id=wanted)
+    assert again.id == wanted and (await run.rerun(rerun_id=wanted)).id == wanted
+    with pytest.raises(RunFailed, match="3"):
+        await again.result(timeout=10)
+    info = await again.info()
+    assert (info.rerun_of, info.root_id, info.parent_id, info.tags, info.metadata) == (
+        run.id, again.id, "", [tag], {"n": 1},
+    )  # fmt: skip
+    assert len(await client.runs(tag=tag)) == 2
+    with pytest.raises(Rejected, match="'x' is no version"):
+        await run.rerun(version="x")
+    waits = await client.trigger(sleeps(60))
+    with pytest.raises(Rejected, match="only what has ended is run again") as refused:
+        await waits.rerun()
+    assert refused.value.rule == "not_final"
+    await waits.cancel()
+
+
+async def test_a_rerun_as_json_is_one_run_for_each_message_and_brings_its_outcome(house: House, client: Client) -> None:
+    run = await client.trigger(echo("again"))
+    await run.result(timeout=10)
+    one = {"body": json.dumps({"type": "rerun", "run_id": run.id}), "message_id": secrets.token_hex(8)}
+    answers = await run_foreign(house, [{**one, "correlation_id": "mine"}], answers=2)
+    told = [answer["body"] for answer in answers]
+    assert told[0]["data"]["rerun_of"] == run.id
+    assert told[1] == {"run_id": told[0]["data"]["run_id"], "status": "COMPLETED", "result": "again"}
+    (same,) = await run_foreign(house, [{**one, "correlation_id": "mine"}], answers=1)
+    assert same["body"]["data"]["run_id"] == told[1]["run_id"]
+
+
 async def test_orders_that_cannot_be_are_refused_in_words(client: Client) -> None:
     run = await client.trigger(echo(1))
     await run.result(timeout=10)
@@ -121,6 +159,7 @@ def test_the_plain_client_has_the_same_verbs(house: House) -> None:
         run.resume()
         run.reschedule(0)
         assert run.result(timeout=10) == 2
+        assert run.rerun(version="1.0.0").result(timeout=10) == 2
 
 
 async def test_the_same_orders_as_json_are_answered_as_json(house: House, client: Client) -> None:

@@ -17,6 +17,7 @@ from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply
 from longshore.core.run import FINAL, Run, Status
 from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
+from tests.simulation.begun import Begun
 from tests.simulation.cuts import Cut, cut
 
 PAGE = 1000
@@ -47,6 +48,7 @@ class Book:
         self.returned: dict[RunId, ReturnedReply] = {}
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
+        self.begun = Begun()
         self.tokens: dict[str, TokenRow] = {}
         self.told_ids: dict[RunId, dict[str, datetime]] = {}
         self.metadata: dict[RunId, dict[str, Any]] = {}
@@ -98,6 +100,7 @@ class Book:
             facts.annotations[run_id] = copy.deepcopy(kept)
         for run_id, ids in needs.annotation_ids.items():
             facts.annotation_ids[run_id] = {one for one in ids if (run_id, one) in self.annotation_ids}
+        self.begun.read(self, facts, needs)
         for run_id, address in needs.forks:
             if run_id in self.runs:
                 facts.forks[run_id, address] = self._fork_point(run_id, address)
@@ -298,6 +301,7 @@ class Book:
             self.metadata[new.run.id] = copy.deepcopy(new.metadata)
             if new.schedule is not None:
                 self.ticks[new.run.id] = new.schedule
+        self.begun.commit(self, changes)
         for fork in changes.forks:
             self._copy(fork)
         self._annotate(changes)

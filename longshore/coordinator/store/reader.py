@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from longshore.coordinator.store import rows
 from longshore.coordinator.store.annotations import SEEN, metadata_of, read_annotations, tags_of
+from longshore.coordinator.store.beginnings import read_beginnings
 from longshore.coordinator.store.columns import (
     call_of,
     failure_of,
@@ -154,6 +155,8 @@ class Reader:
                 self._read_waits(connection, facts, needs)
                 wanted.update(row.run_id for row in facts.tokens.values())
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
+            if needs.originals:
+                read_beginnings(connection, facts, needs)
             for run_id, address in needs.forks:
                 if (point := fork_point(connection, run_id, address)) is not None:
                     facts.forks[run_id, address] = point

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from longshore.coordinator.store import rows
 from longshore.coordinator.store.annotations import Annotating
+from longshore.coordinator.store.beginnings import Beginning
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
@@ -143,6 +144,7 @@ class Writer:
         self._prepare_waits(mark)
         self._forks = ForkCopies(mark)
         self._schedules = ScheduleWriting(mark)
+        self._beginning = Beginning(mark)
 
     def _prepare_waits(self, mark: str) -> None:
         self._told = insert("delivery", _TOLD, mark)
@@ -228,6 +230,7 @@ class Writer:
         at = Micros()
         if changes.inserted:
             self._write_new(steps, changes.inserted, at)
+        steps += self._beginning.steps(changes, at)
         if changes.forks:  # from the rows as they were when it was decided
             steps.append((self._forks, changes.forks))
         if changes.updated:

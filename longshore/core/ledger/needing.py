@@ -25,6 +25,7 @@ from longshore.core.message import (
     Pause,
     PauseSchedule,
     Released,
+    Rerun,
     Reschedule,
     Resume,
     ResumeSchedule,
@@ -130,6 +131,14 @@ def _need_batch(state: State, needs: Needs, message: Options | batching.Order) -
         needs.batches.add(message.batch_id)
 
 
+def _need_rerun(state: State, needs: Needs, message: Rerun) -> None:
+    if message.run_id not in state.runs:
+        needs.originals.add(message.run_id)
+    _need_with_parent(state, needs, message.run_id)
+    if message.rerun_id and message.rerun_id not in state.runs:
+        needs.runs.add(message.rerun_id)
+
+
 def _need_token(state: State, needs: Needs, message: CompleteToken) -> None:
     needs.tokens.add(message.token)
 
@@ -201,6 +210,7 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     Signal: _need_signal,
     CompleteToken: _need_token,
     Fork: _need_fork,
+    Rerun: _need_rerun,
     Annotate: annotating.need_order,
     Annotated: annotating.need_report,
     CreateSchedule: scheduling.need_creation,

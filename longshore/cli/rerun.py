@@ -1,0 +1,55 @@
+"""`longshore runs rerun`: run again what has ended, from the beginning, as a new run. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longshore.cli.fields import why_text
+from longshore.cli.options import AsJson, RunId, checked_durations
+from longshore.cli.waiting import follow
+
+if TYPE_CHECKING:
+    from longshore.cli.screen import Screen
+
+
+def rerun(
+    run_id: RunId,
+    version: Annotated[str | None, typer.Option(help="This version; otherwise the newest there is.")] = None,
+    rerun_id: Annotated[str | None, typer.Option(help="Your own id (a UUID): the same again is the same run.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end and print the result.")] = False,
+    wait_timeout: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop waiting after this; the run goes on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run again what has ended, with the same input and options, as a new run of the newest version."""
+    from longshore.cli.screen import Screen
+    from longshore.core.durations import duration
+
+    checked_durations({"wait_timeout": wait_timeout})
+    patience = None if wait_timeout is None else duration(wait_timeout).total_seconds()
+    waits = wait or wait_timeout is not None
+    return asyncio.run(_rerun(Screen(as_json=as_json), (run_id, version, rerun_id), waits, patience))
+
+
+async def _rerun(screen: Screen, order: tuple[str, str | None, str | None], waits: bool, patience: float | None) -> int:
+    from longshore.cli.asking import asker
+
+    run_id, version, rerun_id = order
+    async with asker() as client:
+        run = await client.handle(run_id).rerun(version=version, rerun_id=rerun_id)
+        if waits:
+            return await follow(screen, run, patience=patience)
+        info = await run.info()
+    if screen.as_json:
+        fields = {"run_id": run.id, "status": info["status"], "rerun_of": run_id}
+        screen.document({**fields, "why_waiting": info["why_waiting"]})
+        return 0
+    screen.text(run.id)
+    if info["status"] == "PENDING_VERSION":
+        screen.remark(f"it waits: {why_text(info['why_waiting'])}", style="yellow")
+    screen.remark(f"{info['status']}; `longshore runs watch {run.id}` follows it")
+    return 0
