@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longshore.cli.annotating import metadata
 from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
 from longshore.cli.holding import pause, reschedule, resume
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
 app.command("replay-check")(replay_check)
-for command in (fork, rerun, pause, resume, reschedule):
+for command in (fork, rerun, pause, resume, reschedule, metadata):
     app.command()(command)
 
 
@@ -93,6 +94,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("routine", routine_id(info)),
             ("status", info["status"]),
             ("cached", info.get("cached") or None),
+            ("progress", _progress(info.get("progress"))),
             ("why", why_text(info.get("why_waiting"))),
             ("reason", info.get("reason") if info.get("finished_at") and info["status"] != "COMPLETED" else None),
             ("queue", info.get("queue")),
@@ -113,6 +115,10 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("traceback", (error.get("traceback") or "").rstrip()),
         ]
     )
+
+
+def _progress(said: dict[str, Any] | None) -> str | None:
+    return f"{said['fraction']:.0%} {said['text']}".strip() if said else None
 
 
 @app.command()

@@ -11,7 +11,9 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
+from longshore.client.annotating import RunMetadata
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.journals import journal_of
@@ -40,7 +42,8 @@ _BEGUN: Final = frozenset({Status.EXECUTING, Status.HANGING, Status.SUSPENDED, S
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A change of a run: a row of its history, or its word on how far it is (`seq` 0)."""
+    """A change of a run: a row of its history, or its word on how far it is (`seq` 0). `metadata` and `tags` are given
+    where they are what has changed, as long as that is news."""
 
     run_id: str
     status: str
@@ -49,6 +52,8 @@ class Change(msgspec.Struct, frozen=True):
     at: datetime | None = None
     seq: int = 0
     worker_id: str = ""
+    metadata: dict[str, Any] | None = None
+    tags: list[str] | None = None
 
 
 class Run(Generic[R_co]):
@@ -150,6 +155,11 @@ class Run(Generic[R_co]):
         Rejected (`no_workflow`, `unknown_run`)."""
         return await journal_of(self._conversation, self.id)
 
+    @property
+    def metadata(self) -> RunMetadata:
+        """Its metadata and tags, to be read and changed: `await run.metadata.increment("done")`."""
+        return RunMetadata(self._conversation, self.id)
+
     async def signal(self, name: str, value: Any = None) -> None:
         """Tell a workflow something: `await context.wait_for_signal(name)` gives the value there, now or whenever it
         comes to wait. Each signal is taken once, in their order. Raises Rejected (`already_final`, `not_a_workflow`,
@@ -172,7 +182,7 @@ class Run(Generic[R_co]):
         try:
             seen, status = 0, ""
             while True:
-                changes = await self._unseen(seen)
+                changes = _with_metadata(news, await self._unseen(seen), seen)
                 for change in changes:
                     yield change
                 if changes and changes[-1].status in FINAL:
@@ -224,6 +234,24 @@ def _change(row: dict[str, Any]) -> Change:
     )
 
 
+def _with_metadata(news: deque[RunChanged], changes: list[Change], seen: int) -> list[Change]:
+    """The rows, those that tell of metadata with what it was then; that news has been told."""
+    told = {one.seq: one for one in news if one.metadata is not None}
+    if not told:
+        return changes
+    shown = [
+        structs.replace(change, metadata=told[change.seq].metadata, tags=told[change.seq].tags)
+        if change.seq in told
+        else change
+        for change in changes
+    ]
+    last = changes[-1].seq if changes else seen
+    left = [one for one in news if one.metadata is None or one.seq > last]
+    news.clear()
+    news.extend(left)
+    return shown
+
+
 def _progress(news: deque[RunChanged], *, begun: bool) -> list[Change]:
     """What the run said of itself since the last look; all else is in its history.
 
@@ -234,6 +262,8 @@ def _progress(news: deque[RunChanged], *, begun: bool) -> list[Change]:
         one = news[0]
         if not one.status:
             raise Rejected("unknown_run", one.reason, run_id=one.run_id)
+        if one.metadata is not None:
+            break  # its row is about to be seen
         if one.status == Status.EXECUTING:
             if not begun:
                 break

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from longshore.client.fields import Fields
 from longshore.client.run import Change, Run
+from longshore.client.sync_annotating import SyncMetadata
 from longshore.client.sync_thread import LoopThread, ended, following
 from longshore.core.errors import UsageError
 from longshore.core.ids import RunId
@@ -77,6 +78,11 @@ class SyncRun(Generic[R_co]):
     def reschedule(self, to: Duration | datetime) -> None:
         """See Run.reschedule."""
         self._thread.call(self._run.reschedule(to))
+
+    @property
+    def metadata(self) -> SyncMetadata:
+        """See Run.metadata."""
+        return SyncMetadata(self._thread.call, self._run.metadata)
 
     def signal(self, name: str, value: Any = None) -> None:
         """See Run.signal."""

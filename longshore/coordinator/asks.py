@@ -76,6 +76,7 @@ def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
     if found is None:
         raise _unknown(ask)
     found["why_waiting"] = _why_of(found, queries, memory)
+    found["progress"] = memory["progress"]
     return found
 
 

@@ -18,6 +18,7 @@ from longshore.core.errors import DecodeError
 from longshore.core.ids import RunId, SessionId
 from longshore.core.message import (
     MAX_BODY,
+    Annotate,
     Ask,
     ChildDied,
     Command,
@@ -163,6 +164,8 @@ def _adopt(message: Incoming, found: list[Command]) -> None:
             command.wants = OUTCOME if message.reply_to else command.wants
             if not command.rerun_id and message.message_id:
                 command.rerun_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
+        if isinstance(command, Annotate) and not command.annotate_id and message.message_id:
+            command.annotate_id = _derived(f"{message.user_id}\n{message.message_id}\n{position}")
         if isinstance(command, Fork):
             command.wants = OUTCOME if message.reply_to else command.wants
             if not command.fork_id and message.message_id:

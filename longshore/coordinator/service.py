@@ -245,9 +245,10 @@ class Coordinator:
 async def _remembered(rounds: Rounds, ask: Ask) -> asks.Memory:
     """What the ledger's memory adds to the answer. With very many runs others get their turn meanwhile."""
     now = utcnow()
-    memory: asks.Memory = {"now": now, "why": None, "workers": [], "queues": []}
+    memory: asks.Memory = {"now": now, "why": None, "progress": None, "workers": [], "queues": []}
     if ask.what in ("why", "run") and len(ask.run_ids) == 1:
         memory["why"] = rounds.ledger.why(ask.run_ids[0], now)
+        memory["progress"] = rounds.ledger.progress(ask.run_ids[0])
     elif ask.what == "workers":
         memory["workers"] = rounds.ledger.workers()
     elif ask.what == "queues":

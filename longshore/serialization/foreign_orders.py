@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from longshore.core.ids import RunId
-from longshore.core.message import Cancel, Command, Pause, Rerun, Reschedule, Resume
+from longshore.core.message import Annotate, Cancel, Command, Edit, Pause, Rerun, Reschedule, Resume
 
 
 class _Foreign(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -79,4 +79,16 @@ class ForeignRerun(_Foreign, tag="rerun"):
         return Rerun(RunId(self.run_id), self.version, RunId(self.rerun_id), self.by, plain=True)
 
 
-ForeignOrder = ForeignRerun | ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule
+class ForeignAnnotate(_Foreign, tag="annotate"):
+    """Change a run's metadata and tags."""
+
+    edits: list[Edit]
+    annotate_id: str = ""
+    by: str = ""
+
+    def own(self) -> Command:
+        """See Annotate."""
+        return Annotate(RunId(self.run_id), self.edits, self.annotate_id, self.by, plain=True)
+
+
+ForeignOrder = ForeignRerun | ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule | ForeignAnnotate

@@ -34,6 +34,7 @@ from longshore.core.ledger import (
     needing,
     pausing,
     placing,
+    progressing,
     queueing,
     reporting,
     rerunning,
@@ -214,6 +215,10 @@ class Ledger:
         """What there is to say of every queue, to be counted step by step."""
         return Counting(self._state)
 
+    def progress(self, run_id: RunId) -> dict[str, Any] | None:
+        """How far a run last said it is (see `progressing`)."""
+        return progressing.latest(self._state, run_id)
+
     def workers(self) -> list[dict[str, Any]]:
         """The sessions, as people see them."""
         return explaining.workers(self._state)
@@ -323,22 +328,6 @@ def _bye(state: State, round_: Round, session: Session, message: Bye) -> None:
     sessions.bye(state, round_, session)
 
 
-def _progress(state: State, round_: Round, session: Session, message: Progress) -> None:
-    """Progress is for those who watch; it changes nothing."""
-    keys = state.watchers.get(message.run_id)
-    run = state.runs.get(message.run_id)
-    if keys and run is not None and run.session == session.id and run.epoch == message.epoch:
-        changed = RunChanged(
-            run_id=run.id,
-            status=run.status.value,
-            attempt=run.attempt,
-            reason=f"{message.fraction:.0%} {message.text}".strip(),
-            at=round_.now,
-        )
-        for key in keys:
-            reply(round_, key, changed)
-
-
 _REPORTS: dict[type, Callable[[State, Round, Session, Any], None]] = {
     Beat: _beat,
     Started: reporting.started,
@@ -347,8 +336,8 @@ _REPORTS: dict[type, Callable[[State, Round, Session, Any], None]] = {
     Suspended: reporting.suspended,
     Commands: commanding.commands,
     Fetch: commanding.fetch,
-    Progress: _progress,
     Checkpoint: checkpointing.checkpoint,
+    Progress: progressing.progress,
     Annotated: annotating.annotated,
     Bye: _bye,
 }

@@ -121,6 +121,8 @@ class State:
         "pending",
         "pinged_at",
         "place_at",
+        "progress",
+        "progress_room",
         "queues",
         "reasons",
         "releasing",
@@ -162,6 +164,8 @@ class State:
         self.equals: dict[str, dict[RunId, None]] = {}  # cache key -> queued runs; ticket 0: parked beside the leader
         self.filling: dict[str, None] = {}  # cache keys with a result that many wait for: they complete group by group
         self.unanswered: deque[tuple[datetime, RunId]] = deque()  # workflows that were sent facts, by time
+        self.progress: dict[RunId, Said] = {}  # the latest words of attempts; some of them are over
+        self.progress_room = 1000
         self.watchers: dict[RunId, set[str]] = {}
         self.foreign: dict[RunId, dict[str, str]] = {}  # who sent the same trigger again as JSON: key -> correlation
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
@@ -249,6 +253,15 @@ class State:
         if run.cache_key and run.status is Status.QUEUED:
             self.equals.setdefault(run.cache_key, {})[run.id] = None
         self.lanes.enqueue(run, rank)
+
+
+class Said(msgspec.Struct, gc=False):
+    """The latest word of one attempt on how far it is."""
+
+    epoch: int
+    fraction: float
+    text: str
+    at: datetime
 
 
 class Annotating:
