@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from longshore.core.errors import TokenFailed as TokenFailed
     from longshore.core.errors import UnavailableError as UnavailableError
     from longshore.core.errors import UsageError as UsageError
+    from longshore.core.schedules import ScheduledTick as ScheduledTick
     from longshore.routines import define as define
     from longshore.routines.context import context as context
     from longshore.serialization import codec as codec
@@ -87,6 +88,7 @@ _ERRORS: Final = (
 _HOMES: Final = dict.fromkeys(_ERRORS, "longshore.core.errors") | {
     "Client": "longshore.client",
     "Order": "longshore.client",
+    "ScheduledTick": "longshore.core.schedules",
     "SyncClient": "longshore.client",
     "codec": "longshore.serialization",
     "context": "longshore.routines.context",

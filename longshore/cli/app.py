@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "trigger": "trigger.trigger",
     "runs": "runs.app",
     "tokens": "tokens.app",
+    "schedules": "schedules.app",
     "workers": "fleet.workers",
     "dead": "fleet.dead",
     "doctor": "doctor.doctor",

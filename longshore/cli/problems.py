@@ -82,6 +82,8 @@ _LOOK: Final = {
     "not_pausable": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
     "not_delayed": "`longshore runs show RUN_ID` shows where it stands; `longshore runs cancel RUN_ID` ends it",
     "already_final": "`longshore runs show RUN_ID` shows how it ended",
+    "unknown_schedule": "`longshore schedules list` shows those that are there",
+    "schedule_exists": "`--replace` gives it the new plan; `--id` names another one",
     "unknown_worker": "`longshore workers list` shows those that are there",
     "max_size": "the same again when `longshore queues list` shows room",
     "too_many_signals": "the same again when the workflow has taken some",

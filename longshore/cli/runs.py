@@ -39,24 +39,26 @@ def list_runs(
     status: Annotated[str | None, typer.Option(help="Only runs with this status, e.g. QUEUED.")] = None,
     routine: Annotated[str | None, typer.Option(help="Only runs of this routine.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Only runs of this schedule.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LONGEST_LIST, help="At most so many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """The newest runs."""
-    asyncio.run(_list(_screen(as_json), status, routine, tag, limit))
+    wanted = {"status": status and status.upper(), "routine": routine, "tag": tag, "schedule": schedule}
+    asyncio.run(_list(_screen(as_json), wanted, limit))
 
 
-async def _list(screen: Screen, status: str | None, routine: str | None, tag: str | None, limit: int) -> None:
+async def _list(screen: Screen, wanted: dict[str, str | None], limit: int) -> None:
     from longshore.cli.asking import asker
 
     async with asker() as client:
-        runs = await client.runs(status=status and status.upper(), routine=routine, tag=tag, limit=limit)
+        runs = await client.runs(**wanted, limit=limit)
     if screen.as_json:
         for run in runs:
             screen.line(run)
         return
     if not runs:
-        screen.remark("no runs" + (" that fit" if status or routine or tag else " yet: `longshore trigger ROUTINE`"))
+        screen.remark("no runs" + (" that fit" if any(wanted.values()) else " yet: `longshore trigger ROUTINE`"))
         return
     columns = ["RUN", "ROUTINE", "STATUS", "ATTEMPT#", "CREATED", "TOOK#", "WHY / TAGS"]
     screen.table(columns, [_row(run) for run in runs])
@@ -103,6 +105,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
             ("rerun of", info.get("rerun_of")),
+            ("schedule", info.get("schedule_id")),
             ("parent", info.get("parent_id")),
             ("root", info.get("root_id") if info.get("root_id") != run_id else ""),
             ("worker", info.get("worker_id")),

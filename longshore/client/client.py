@@ -27,6 +27,7 @@ from longshore.client.outside import Completion
 from longshore.client.places import broker_in_force, cargo_of
 from longshore.client.queues import QueueVerbs
 from longshore.client.run import Run
+from longshore.client.schedules import Schedules
 from longshore.client.tracing import Tracing
 from longshore.client.waiting import Impatience, Why
 from longshore.core.envelope import Names
@@ -289,11 +290,18 @@ class Client(QueueVerbs, ManyVerbs):
         queue: str | None = None,
         concurrency_key: str | None = None,
         batch_id: str | None = None,
+        schedule: str | None = None,
         limit: int = 50,
     ) -> list[Fields]:
         """The newest runs, as plain fields, the newest first."""
         wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "batch_id": batch_id}
-        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, limit=limit, **wanted))
+        wanted |= {"schedule": schedule, "limit": limit}
+        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, **wanted))
+
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules: create, list, get, pause, resume, delete, next."""
+        return Schedules(self._opened().talk)
 
     async def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
         """See Run.resume."""

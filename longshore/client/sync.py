@@ -18,6 +18,7 @@ from longshore.client.orders import RunOptions
 from longshore.client.outside import Completion
 from longshore.client.queues import SyncQueueVerbs
 from longshore.client.run import Run
+from longshore.client.schedules import SyncSchedules
 from longshore.client.sync_many import SyncManyVerbs
 from longshore.client.sync_run import SyncRun
 from longshore.client.sync_thread import LoopThread
@@ -148,11 +149,18 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs):
         queue: str | None = None,
         concurrency_key: str | None = None,
         batch_id: str | None = None,
+        schedule: str | None = None,
         limit: int = 50,
     ) -> list[Fields]:
         """See Client.runs."""
         wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "batch_id": batch_id}
-        return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, limit=limit, **wanted))
+        wanted |= {"schedule": schedule, "limit": limit}
+        return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, **wanted))
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """See Client.schedules."""
+        return SyncSchedules(self._opened().call, self._client.schedules)
 
     def resume(self, run_id: str | UUID, *, reason: str = "") -> None:
         """See Client.resume."""

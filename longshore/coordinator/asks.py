@@ -9,9 +9,12 @@
 | journal       | one     | after (seq), address (of a call)  | a page of its journal: core.parts.Recorded       |
 | why           | one     |                                   | why it waits, or None                            |
 | runs          |         | status, routine, tag, queue, concurrency_key, batch_id, | rows, newest first         |
-|               |         | limit, cursor (the last row's no)                       |                            |
+|               |         | schedule, limit, cursor (the last row's no)             |                            |
 | batch         |         | batch_id                          | the batch, and how many of its runs stand where  |
 | batches       |         | status, limit                     | rows, newest first                               |
+| schedules     |         | routine, limit, after (the last row's id)               | rows, by id                |
+| schedule      |         | id                                | its fields, with its arguments                   |
+| schedule_next |         | id, count                         | its next ticks                                   |
 | workers       |         |                                   | rows                                             |
 | queues        |         | after (the last row's name), limit | rows, by name                                   |
 | dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
@@ -28,17 +31,22 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore.coordinator.calendar import calendar
 from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.batches import ABORTED, OPEN, SEALED
 from longshore.core.errors import LongshoreError
 from longshore.core.message import Answer, Ask
 from longshore.core.run import FINAL, Status
+from longshore.core.schedules import UPCOMING, Schedule, fields_of
+from longshore.serialization.written import written
 
 _log = logging.getLogger("longshore.coordinator")
 
 LONGEST: Final = 1000
 LONGEST_TEXT: Final = 256
 OUTSIDE_SHOWN: Final = 5
+MOST_NEXT: Final = 100
+"""How many ticks to come are told at once."""
 _FINAL: Final = frozenset(status.value for status in FINAL)
 _STATUSES: Final = frozenset(status.value for status in Status)
 _WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
@@ -146,6 +154,7 @@ def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
         queue=_text_param(ask, "queue"),
         key=_text_param(ask, "concurrency_key"),
         batch_id=_text_param(ask, "batch_id"),
+        schedule=_text_param(ask, "schedule"),
         limit=_limit(ask, 50),
         cursor=_whole(ask, "cursor", 0) or None,
     )
@@ -177,6 +186,44 @@ def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
     if page.generation < 0:
         raise Refused("no_workflow", f"run {page.run_id} of {page.routine} has no journal: no workflow has begun there")
     return msgspec.to_builtins(page, builtin_types=(bytes,))
+
+
+def _schedules(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    routine, after = _text_param(ask, "routine"), _text_param(ask, "after")
+    found = queries.schedules(routine=routine.partition("@")[0], after=after, limit=_limit(ask, LONGEST))
+    return [fields_of(schedule) for schedule in found]
+
+
+def _schedule(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    schedule = _schedule_of(ask, queries)
+    given = schedule.input if isinstance(schedule.input, bytes) else b""
+    return {**fields_of(schedule), "arguments": written(given) if given else []}
+
+
+def _schedule_next(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    schedule, count = _schedule_of(ask, queries), _whole(ask, "count", UPCOMING)
+    if not 1 <= count <= MOST_NEXT:
+        raise Refused("count", f"count is {count}; it must be from 1 to {MOST_NEXT}")
+    table, now = schedule.plan.timetable, memory["now"]
+    found = calendar(table, now, max(now - schedule.offset, schedule.last_at or now), 0, count)
+    if found.error is not None:
+        raise Refused(*found.error)
+    spread = schedule.offset.total_seconds()
+    return {
+        "schedule_id": schedule.id,
+        "timezone": table.timezone,
+        "paused": schedule.paused,
+        "upcoming": found.upcoming,
+        "starts_later_by": spread,
+    }
+
+
+def _schedule_of(ask: Ask, queries: Queries) -> Schedule:
+    name = _text_param(ask, "id")
+    found = queries.schedule(name)
+    if found is None:
+        raise Refused("unknown_schedule", f"there is no schedule {name!r}")
+    return found
 
 
 def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
@@ -214,6 +261,9 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "runs": _runs,
     "batch": _batch,
     "batches": _batches,
+    "schedules": _schedules,
+    "schedule": _schedule,
+    "schedule_next": _schedule_next,
     "workers": _workers,
     "queues": _queues,
     "dead": _dead,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 from longshore.core.errors import NoRunError, UsageError
 from longshore.core.ids import RunId
 from longshore.core.parts import Edit
+from longshore.core.schedules import ScheduledTick
 from longshore.routines.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class RunContext:
         "report_progress",
         "routine",
         "run_id",
+        "schedule",
         "show_life",
         "silent",
     )
@@ -96,6 +98,7 @@ class RunContext:
         self.report_edit: ReportEdit | None = None
         self.canceled = False
         self.silent = False
+        self.schedule: ScheduledTick | None = None
         self.durable: Durable | None = None
 
     @property
@@ -198,6 +201,12 @@ class Context:
     def logger(self) -> RunLogger:
         """A logger whose records name the run."""
         return RunLogger(_here())
+
+    @property
+    def schedule(self) -> ScheduledTick | None:
+        """Which tick of which schedule this run is of: timestamp, last_timestamp, timezone, schedule_id, upcoming (the
+        next five). None where no schedule started it."""
+        return _here().schedule
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the run is, 0 to 1, with a word; also a sign of life."""

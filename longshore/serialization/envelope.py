@@ -36,6 +36,7 @@ from longshore.core.message import (
 )
 from longshore.serialization.foreign_many import ForeignMany
 from longshore.serialization.foreign_orders import ForeignOrder
+from longshore.serialization.foreign_schedules import NO_ARGS, NO_KWARGS, ForeignScheduleOrder, json_input
 from longshore.serialization.wire import JSON_TEXT
 
 _HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bits
@@ -167,8 +168,8 @@ def _refuse_extension(code: int, data: memoryview) -> Any:
 
 class _ForeignTrigger(msgspec.Struct, tag_field="type", tag="trigger", forbid_unknown_fields=True):
     routine: str
-    args: msgspec.Raw = msgspec.Raw(b"[]")
-    kwargs: msgspec.Raw = msgspec.Raw(b"{}")
+    args: msgspec.Raw = NO_ARGS
+    kwargs: msgspec.Raw = NO_KWARGS
     options: Options = msgspec.field(default_factory=Options)
     run_id: str = ""
     cache_key: str = ""
@@ -229,6 +230,7 @@ _ForeignCommand = (
     | _ForeignFork
     | _ForeignQueueOrder
     | _ForeignDrain
+    | ForeignScheduleOrder
 )
 
 
@@ -274,7 +276,7 @@ def _queue_order(command: _ForeignQueueOrder) -> Command:
 
 
 def _own(command: _ForeignCommand) -> Command:
-    if isinstance(command, ForeignOrder | ForeignMany):
+    if isinstance(command, ForeignOrder | ForeignMany | ForeignScheduleOrder):
         return command.own()
     if isinstance(command, _ForeignSignal):
         return Signal(RunId(command.run_id), command.name, _json_value(command.value), command.signal_id, plain=True)
@@ -287,15 +289,10 @@ def _own(command: _ForeignCommand) -> Command:
         return CompleteToken(command.token, _json_value(command.value), command.error, plain=True)
     if isinstance(command, _ForeignQueueOrder):
         return _queue_order(command)
-    args, kwargs = bytes(command.args), bytes(command.kwargs)
-    if not args.startswith(b"["):
-        raise DecodeError(f"trigger of {command.routine!r}: `args` must be a JSON array")
-    if not kwargs.startswith(b"{"):
-        raise DecodeError(f"trigger of {command.routine!r}: `kwargs` must be a JSON object")
     return Trigger(
         routine=command.routine,
         run_id=RunId(command.run_id),
-        input=b"%c[%b,%b]" % (JSON_TEXT, args, kwargs),
+        input=json_input(f"trigger of {command.routine!r}", command.args, command.kwargs),
         options=command.options,
         cache_key=command.cache_key,
         plain=True,

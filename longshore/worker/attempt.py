@@ -69,6 +69,7 @@ class Attempt:
         self.epoch = start.epoch
         self.kind: str = WORKFLOW if routine.kind == "workflow" else routine.policy.isolation
         self.context = RunContext(start.run_id, routine=routine.id, attempt=start.attempt, metadata=start.metadata)
+        self.context.schedule = start.schedule
         self.span = ids.child(start.traceparent, os.urandom(ids.CHILD_BYTES)) if start.traceparent else ""
         self.began = 0.0  # perf_counter
         self.began_at: datetime | None = None

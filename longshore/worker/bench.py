@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from longshore.core.errors import (
 from longshore.core.message import ClaimCheck, Failure, Finished, Start, Value
 from longshore.payloads.cargo import Cargo
 from longshore.routines.routine import Routine
+from longshore.routines.ticks import with_tick
 from longshore.serialization.arguments import Arguments, as_arguments, decode_arguments
 from longshore.serialization.failures import encode_failure
 from longshore.serialization.values import Encoded, decode, encode, encode_inline
@@ -64,7 +66,10 @@ class Bench:
 
     def arguments(self, start: Start, routine: Routine[..., Any]) -> Arguments:
         """The bound arguments of a Start. Raises what `judge` knows."""
-        return routine.signature.bind(*self._unbound(start.input))
+        given: tuple[Sequence[Any], Mapping[str, Any]] = self._unbound(start.input)
+        if start.schedule is not None:
+            given = with_tick(routine.function, *given, start.schedule)
+        return routine.signature.bind(*given)
 
     def prepare(self, attempt: Attempt) -> Arguments:
         """The bound arguments of an attempt, whose context has what an attempt before kept. Raises what `judge`

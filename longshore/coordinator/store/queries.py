@@ -21,16 +21,18 @@ from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
 from longshore.coordinator.store.many import Batches
 from longshore.coordinator.store.recordings import recorded
+from longshore.coordinator.store.schedules import read_found, read_listed
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
 from longshore.core.ids import RunId
 from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
+from longshore.core.schedules import Schedule, ScheduleFacts
 
 LISTED: Final = (
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
     run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
     run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
-    run.c.rerun_of, run.c.parent_address, run.c.batch_id,
+    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -88,6 +90,7 @@ class Queries:
         queue: str = "",
         key: str = "",
         batch_id: str = "",
+        schedule: str = "",
         limit: int = 50,
         cursor: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
@@ -95,6 +98,8 @@ class Queries:
         wanted = select(*LISTED).order_by(run.c.no.desc())
         for condition in (*_conditions(status, routine, tag, batch_id), *_conditions_of_queue(queue, key)):
             wanted = wanted.where(condition)
+        if schedule:
+            wanted = wanted.where(run.c.schedule_id == schedule, text("schedule_id <> ''"))
         found: list[dict[str, Any]] = []
         for row in self._scan(wanted, limit + 1, cursor):
             fields = _fields(row)
@@ -202,6 +207,18 @@ class Queries:
 
     # ------------------------------------------------------------------------------------------------------ the rest
 
+    def schedules(self, *, routine: str = "", after: str = "", limit: int = 1000) -> list[Schedule]:
+        """The schedules behind this id, in the order of their ids."""
+        with translated("the schedules cannot be read"):
+            return read_listed(self._reading(), routine=routine, after=after, limit=limit)
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """One of them."""
+        facts = ScheduleFacts()
+        with translated("a schedule cannot be read"):
+            read_found(self._reading(), facts, [schedule_id])
+        return facts.found.get(schedule_id)
+
     def dead_letters(self, *, limit: int = 50, cursor: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """The newest dead letters, without their bodies, and the cursor for the next page."""
         wanted = select(*(column for column in dead_letter.c if column.name not in ("body", "traceback")))
@@ -296,6 +313,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "address": row["parent_address"],
         "rerun_of": row["rerun_of"],
         "batch_id": row["batch_id"],
+        "schedule_id": row["schedule_id"],
         "root_id": row["root_id"],
         "created_at": _time(row["created_at"]),
         "queued_at": _time(row["queued_at"]),
