@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from longshore.core.durations import duration
 from longshore.core.errors import SettingsError, UsageError, nearest
+from longshore.core.keeping import keep_of
 
 PREFIX: Final = "LONGSHORE_"
 FILE: Final = "longshore.toml"
@@ -44,6 +45,14 @@ def _length(value: object) -> object:
     if not length:
         raise _refused(f"{value!r} is no time at all; give a duration over 0")
     return length
+
+
+def _retention(value: object) -> object:
+    try:
+        keep_of(value if isinstance(value, str) else repr(value))
+    except UsageError as error:
+        raise _refused(str(error)) from None
+    return value
 
 
 def _broker(value: object) -> object:
@@ -148,6 +157,10 @@ class Settings(BaseSettings):
     """A workflow that computes this long without waiting for anything is ended as FAILED."""
     store_patience: Length = timedelta(seconds=60)
     """How long the coordinator waits for a store that does not answer, taking nothing, before it ends."""
+    retention: Annotated[str, _checked(_retention)] = "30d,1000000"
+    """How long runs are kept that have ended, and how many: an age, a number, both, or off."""
+    payload_grace: Length = timedelta(days=1)
+    """How long objects in the payload store outlive the end of their run at least."""
     event_path: bool = True
     """A test mode when off: messages set nothing in motion, the reconciler alone finds what is to be done."""
     http_address: Annotated[str, _checked(_listener)] = "127.0.0.1:8600"

@@ -49,6 +49,8 @@ def test_without_anything_the_documented_defaults_hold() -> None:
         "max_hanging": 10_000,
         "pump_limit": timedelta(seconds=30),
         "store_patience": timedelta(seconds=60),
+        "retention": "30d,1000000",
+        "payload_grace": timedelta(days=1),
         "event_path": True,
         "http_address": "127.0.0.1:8600",
     }
@@ -231,6 +233,19 @@ def test_importing_reads_nothing() -> None:
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    "value", ["30", "1000", "soon", "0s", "30d,", "30d,0", "30d,-1", "30d,many", "off,", "30d,1,1"]
+)
+def test_a_retention_that_says_nothing_clear_is_refused_with_what_is_allowed(value: str) -> None:
+    with pytest.raises(SettingsError, match=r'LONGSHORE_RETENTION: .*allowed: "30d", "30d,1000000", "off,1000"'):
+        load(retention=value)
+
+
+@pytest.mark.parametrize("value", ["30d", "1h30m", "30d,1000000", "off,1", " 7d , 20 ", "off"])
+def test_a_retention_is_an_age_a_number_both_or_off(value: str) -> None:
+    assert load(retention=value).retention == value
 
 
 def test_a_listening_address_has_two_parts() -> None:

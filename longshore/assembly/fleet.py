@@ -19,6 +19,7 @@ from longshore.broker import Bus, connect
 from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
 from longshore.core.errors import UsageError
+from longshore.core.keeping import keep_of
 from longshore.core.ledger import LedgerConfig
 from longshore.settings import Settings, host_and_port
 from longshore.telemetry import Telemetry, setup
@@ -70,6 +71,7 @@ def make_coordinator(
         payloads=payload_store(settings),
         http_address=http_address,
         store_patience=settings.store_patience,
+        objects_kept=settings.payload_grace,
     )
 
 
@@ -83,6 +85,7 @@ def _rules(settings: Settings) -> LedgerConfig:
         lost_marks=lost,
         settling_marks=settling,
         event_path=settings.event_path,
+        retention=keep_of(settings.retention),
     )
 
 

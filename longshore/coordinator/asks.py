@@ -52,7 +52,8 @@ _STATUSES: Final = frozenset(status.value for status in Status)
 _WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
 
 Memory = dict[str, Any]
-"""What the ledger says from memory for one question: `why` of the run, `workers`, `queues`, `now`."""
+"""What the ledger says from memory for one question: `why` of the run, `workers`, `queues`, `now`; how long runs are
+`kept`."""
 
 
 class Refused(LongshoreError):
@@ -82,7 +83,7 @@ def answer(ask: Ask, queries: Queries, memory: Memory) -> Answer:
 def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
     found = queries.run(_one(ask))
     if found is None:
-        raise _unknown(ask)
+        raise _unknown(ask, memory)
     found["why_waiting"] = _why_of(found, queries, memory)
     found["progress"] = memory["progress"]
     return found
@@ -91,7 +92,7 @@ def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
 def _why(ask: Ask, queries: Queries, memory: Memory) -> Any:
     found = queries.run(_one(ask))
     if found is None:
-        raise _unknown(ask)
+        raise _unknown(ask, memory)
     return _why_of(found, queries, memory)
 
 
@@ -132,14 +133,14 @@ def _counted(count: int, what: str) -> str:
 def _history(ask: Ask, queries: Queries, memory: Memory) -> Any:
     rows = queries.history(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
     if not rows and not ask.params.get("after"):
-        raise _unknown(ask)
+        raise _unknown(ask, memory)
     return rows
 
 
 def _tree(ask: Ask, queries: Queries, memory: Memory) -> Any:
     rows, _ = queries.tree(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
     if not rows and not ask.params.get("after"):
-        raise _unknown(ask)
+        raise _unknown(ask, memory)
     return rows
 
 
@@ -182,7 +183,7 @@ def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
         raise Refused("address", f"`address` must be a text, not {address!r}")
     page = queries.journal(_one(ask), after=_whole(ask, "after", 0), address=address)
     if page is None:
-        raise _unknown(ask)
+        raise _unknown(ask, memory)
     if page.generation < 0:
         raise Refused("no_workflow", f"run {page.run_id} of {page.routine} has no journal: no workflow has begun there")
     return msgspec.to_builtins(page, builtin_types=(bytes,))
@@ -281,8 +282,10 @@ def _one(ask: Ask) -> str:
     return ask.run_ids[0]
 
 
-def _unknown(ask: Ask) -> Refused:
-    return Refused("unknown_run", f"there is no run {ask.run_ids[0]}")
+def _unknown(ask: Ask, memory: Memory) -> Refused:
+    kept = memory["kept"]
+    text = f"there is no run {ask.run_ids[0]}; it may have been deleted: what has ended is kept {kept}"
+    return Refused("unknown_run", text)
 
 
 def _limit(ask: Ask, usual: int) -> int:

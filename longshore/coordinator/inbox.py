@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from longshore.broker.bus import Consumer, Incoming
@@ -72,6 +73,8 @@ class Inbox:
         self.commands = Tray(self.wake)
         self.dead = Tray(self.wake)
         self._own: list[Inbound] = []
+        self.read_until: datetime | None = None
+        """When no command waited here: whatever was sent before is read."""
         self.admits: Callable[[Inbound], bool] = _all
         """Whether a report body is taken now; if not, whoever says so puts it here later."""
 
@@ -100,6 +103,8 @@ class Inbox:
                     batch.inbound.append(inbound)
         if self.dead:
             batch.inbound += map(decoding.dead, self.dead.take(batch))
+        if not self.commands:
+            self.read_until = datetime.now(UTC)
         if not (self._own or self.reports or self.commands or self.dead):
             self.wake.clear()
         return batch

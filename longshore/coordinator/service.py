@@ -19,12 +19,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 from longshore.broker.bus import Bus, Consumer
-from longshore.coordinator import asks, health
+from longshore.coordinator import asks, health, sweeping
 from longshore.coordinator.inbox import Inbox
 from longshore.coordinator.probes import Probes
 from longshore.coordinator.rounds import Rounds, utcnow
 from longshore.coordinator.sender import REPORTS_KEY, Letter, Sender
-from longshore.coordinator.store import Store
+from longshore.coordinator.store import OBJECTS_KEPT, Store
+from longshore.coordinator.sweeping import Sweeper
 from longshore.core.changes import ReportsBound
 from longshore.core.envelope import Names
 from longshore.core.errors import BrokerUnavailableError
@@ -66,6 +67,8 @@ class Coordinator:
         payloads: PayloadStore | None = None,
         http_address: tuple[str, int] | None = None,
         store_patience: timedelta = STORE_PATIENCE,
+        objects_kept: timedelta = OBJECTS_KEPT,
+        sweep_every: float = sweeping.EVERY,
     ) -> None:
         self._store_url = store_url
         self._bus = bus
@@ -75,6 +78,8 @@ class Coordinator:
         self._http_address = http_address
         self._patience = store_patience
         self._payloads = payloads
+        self._objects_kept = objects_kept
+        self._sweep_every = sweep_every
         self._inbox = Inbox()
         self._consumers: list[Consumer] = []
         self._asks: deque[Ask] = deque()
@@ -112,7 +117,7 @@ class Coordinator:
         with contextlib.ExitStack() as stack:
             if listener is not None:
                 stack.callback(listener.close)
-            store = Store.open(self._store_url)
+            store = Store.open(self._store_url, self._objects_kept)
             stack.callback(store.close)
             self._sender = Sender(self._bus, self._names, store)
             self._store = store
@@ -136,6 +141,8 @@ class Coordinator:
         self._inbox.admits = probes.admits
         parts: list[Coroutine[Any, Any, None]] = [rounds.run(), self._pass_seconds(), self._answer_for_ever(rounds)]
         parts.append(self._until_broken())
+        if self._payloads is not None:
+            parts.append(self._sweep(self._payloads))
         if listener is not None:
             parts.append(health.serve(listener, self.missing))
         self._bus.watch(self._on_link)
@@ -208,6 +215,17 @@ class Coordinator:
             number += 1
             await self._sender.mark(number)
 
+    async def _sweep(self, payloads: PayloadStore) -> None:
+        inbox = self._inbox
+        sweeper = Sweeper(
+            self._store.objects,
+            payloads,
+            read_until=lambda: inbox.read_until,
+            removed=inbox.tell,
+            every=self._sweep_every,
+        )
+        await sweeper.run()
+
     def _refuse(self, session: SessionId, why: str) -> None:
         _log.warning("a worker is refused: %s", why)
         welcome = Welcome(term=self._sender.term, taken=0, refused=why)
@@ -234,7 +252,7 @@ class Coordinator:
                         busy = {"rule": "busy", "text": "too many questions wait: ask again in a while"}
                         answer = Answer(ask_id=ask.ask_id, error=busy)
                     else:
-                        memory = await _remembered(rounds, ask)
+                        memory = await _remembered(rounds, ask) | {"kept": self._config.retention.text}
                         answer = await loop.run_in_executor(thread, asks.answer, ask, self._store.queries, memory)
                     if ask.reply_to:
                         letters += self._sender.answers(ask.reply_to, [answer])

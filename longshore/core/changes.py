@@ -17,6 +17,7 @@ from longshore.core.beginnings import Beginnings
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.keeping import KeepRow, KeptPage, LettingGo, Shown, Wanted
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
 from longshore.core.queues import QueueRow
 from longshore.core.records import Annotation, CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
@@ -37,6 +38,12 @@ class ReplyReturned(msgspec.Struct, gc=False):
 
     reply_to: str
     run_ids: list[RunId]
+
+
+class ObjectsRemoved(msgspec.Struct, gc=False):
+    """These objects of runs that are gone are gone from the payload store, or were never to go."""
+
+    keys: list[str]
 
 
 class ReportsBound(msgspec.Struct, gc=False):
@@ -60,7 +67,7 @@ class Unreadable(msgspec.Struct, gc=False):
     correlation_id: str = ""
 
 
-Internal = SessionReturned | ReplyReturned | ReportsBound | Unreadable
+Internal = SessionReturned | ReplyReturned | ReportsBound | ObjectsRemoved | Unreadable
 
 
 class Inbound(msgspec.Struct, gc=False):
@@ -115,6 +122,8 @@ class Needs(msgspec.Struct, gc=False):
     replies_due: bool = False
     """Replies that came back and are due to be tried again (at most 1,000)."""
     schedules: ScheduleNeeds = msgspec.field(default_factory=ScheduleNeeds)
+    kept: Wanted | None = None
+    """A page of what has ended."""
 
 
 class Facts(msgspec.Struct, gc=False):
@@ -149,6 +158,7 @@ class Facts(msgspec.Struct, gc=False):
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
     schedules: ScheduleFacts = msgspec.field(default_factory=ScheduleFacts)
+    kept: KeptPage | None = None
 
 
 class Snapshot(msgspec.Struct, gc=False):
@@ -162,6 +172,8 @@ class Snapshot(msgspec.Struct, gc=False):
     queues: list[QueueRow] = msgspec.field(default_factory=list)
     batches: list[Batch] = []
     """The open ones."""
+    shown: list[Shown] = []
+    policies: list[KeepRow] = []
 
 
 # -------------------------------------------------------------------------------------------------------- coming out
@@ -263,6 +275,7 @@ class Changes(msgspec.Struct, gc=False):
     signals_forgotten: tuple[datetime, int] | None = None
     """Ids of signals told before this, in journals that are gone: at most so many."""
     tokens_forgotten: list[str] = msgspec.field(default_factory=list)
+    letting_go: LettingGo | None = None
     history: list[HistoryRow] = msgspec.field(default_factory=list)
     calls: list[NewCall] = msgspec.field(default_factory=list)
     closed: list[tuple[RunId, int, Address]] = msgspec.field(default_factory=list)
@@ -340,4 +353,5 @@ class Changes(msgspec.Struct, gc=False):
             or self.annotation_ids
             or self.schedules.any
             or self.beginnings.is_durable()
+            or self.letting_go
         )

@@ -11,17 +11,24 @@ from typing import Final
 import msgspec
 
 from longshore.core.ids import RunId
+from longshore.core.keeping import Member
 
 CANCEL_CHILDREN: Final = "cancel_children"
 FORGET_JOURNAL: Final = "forget_journal"
 FORGET_SIGNALS: Final = "forget_signals"
 FORGET_TOKENS: Final = "forget_tokens"
+FORGET_EXPIRED: Final = "forget_expired"
+FORGET_ROWS: Final = "forget_rows"
+FORGET_TREE: Final = "forget_tree"
 
 
 class Cursor(msgspec.Struct, gc=False):
     """A group order under way. `cancel_children` of `run_id`, done for children up to `after`; `forget_journal`: the
     rows of the journals before the present one of `run_id`; `forget_signals`: ids of signals told `before`;
-    `forget_tokens`: tokens of runs that ended `before` or have begun anew, looked at up to `after`."""
+    `forget_tokens`: tokens of runs that ended `before` or have begun anew, looked at up to `after`;
+    `forget_expired`: what was over `before` in the table that `reason` names; `forget_rows`: history and journal of
+    `run_id`, which is gone; `forget_tree`: `run_id` and all below it, looked at (`reason`: look) up to row `after`,
+    then let go of (go)."""
 
     id: str
     kind: str
@@ -33,4 +40,7 @@ class Cursor(msgspec.Struct, gc=False):
     last: bool = False  # whether that page is the last
     keys: list[str] = []  # the tokens in it that nobody waits for
     upto: int = 0  # the last generation that is left behind, filled by the store
+    members: list[Member] = []  # the next page of a tree, filled by the store
+    forked: bool = False  # whether a run tells what was told in that tree
+    routine: str = ""  # of its root
     rows: int = 0  # how many rows there are to let go of, at most one more than are let go of at once

@@ -43,6 +43,7 @@ class ForkPoint(msgspec.Struct, gc=False):
     unread: int = 0
     unread_bytes: int = 0
     tokens: list[OpenToken] = []
+    going: bool = False  # some of its tree are gone, or will be
 
 
 class NewFork(NamedTuple):

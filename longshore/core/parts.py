@@ -138,6 +138,8 @@ class Offer(msgspec.Struct, omit_defaults=True, gc=False):
     on_crash: str = "retry"
     queue: str = "default"
     children: str = "cancel"
+    keep_ms: int = -1  # of runs that have ended; -1: as the settings say, 0: without a bound
+    keep_count: int = -1
 
 
 class Held(msgspec.Struct, omit_defaults=True, gc=False):

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from typing import Any, Final, ParamSpec, Protocol, Required, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, ParamSpec, Protocol, Required, TypedDict, TypeVar, Unpack, overload
 
 from longshore.core import versions
 from longshore.core.durations import duration
 from longshore.core.errors import DefinitionError, UsageError, nearest
+from longshore.core.keeping import LARGEST
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.versions import LATEST, PINNED
 from longshore.routines.options import Duration
@@ -44,6 +45,8 @@ class RoutineOptions(TypedDict, total=False):
     on_crash: OnCrash
     children: Children
     on_parent_end: Children
+    retention: Duration | Literal["off"]
+    retention_count: int
 
 
 class ActionOptions(RoutineOptions, total=False):
@@ -190,6 +193,8 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         retry_factor=_factor(given.get("retry_factor", 2.0)),
         retry_max=longest,
         on_crash=_choice(given, "on_crash", ("retry", "fail")),
+        keep="off" if given.get("retention") == "off" else _limit(given, "retention"),
+        keep_count=_count(given.get("retention_count")),
         children=_choice(given, "children", ("cancel", "abandon")),
         children_version=_choice(given, "children_version", (PINNED, LATEST)),
         on_parent_end=_choice(given, "on_parent_end", ("cancel", "abandon")) if "on_parent_end" in given else None,
@@ -215,6 +220,14 @@ def _limit(given: dict[str, Any], option: str) -> timedelta | None:
 def _attempts(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ATTEMPTS_CAP:
         raise DefinitionError(f"max_attempts={value!r}: write a whole number from 1 to {MAX_ATTEMPTS_CAP}")
+    return value
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+        raise DefinitionError(f"retention_count={value!r}: write a whole number from 1 to {LARGEST:,}, or leave it out")
     return value
 
 

@@ -34,6 +34,10 @@ class Policy:
     on_crash: OnCrash
     children: Children
     """What becomes of those it has called when it ends before them, where neither the call nor the called one says."""
+    keep: timedelta | Literal["off"] | None = None
+    """How long its runs are kept that have ended. None: as the settings say; "off": for ever."""
+    keep_count: int | None = None
+    """How many of those are kept. None: as the settings say."""
     on_parent_end: Children | None = None
     """What becomes of it when the workflow that called it ends first. None: as that workflow says."""
     children_version: ChildrenVersion = "pinned"

@@ -127,7 +127,19 @@ class Routine(Generic[P, R_co]):
             on_crash=policy.on_crash,
             queue=policy.queue,
             children=policy.children,
+            keep_ms=_kept_ms(policy.keep),
+            keep_count=_kept_count(policy),
         )
+
+
+def _kept_ms(keep: timedelta | str | None) -> int:
+    return 0 if isinstance(keep, str) else -1 if keep is None else -(-keep // _MILLISECOND)
+
+
+def _kept_count(policy: Policy) -> int:
+    if policy.keep_count is None:
+        return 0 if policy.keep == "off" else -1
+    return policy.keep_count
 
 
 def _milliseconds(length: timedelta | None) -> int | None:

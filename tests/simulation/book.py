@@ -9,9 +9,18 @@ from typing import Any
 from longshore.coordinator.calendar import fill
 from longshore.core.batches import OPEN, Batch
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
-from longshore.core.cursors import CANCEL_CHILDREN, FORGET_JOURNAL, FORGET_SIGNALS, Cursor
+from longshore.core.cursors import (
+    CANCEL_CHILDREN,
+    FORGET_EXPIRED,
+    FORGET_JOURNAL,
+    FORGET_ROWS,
+    FORGET_SIGNALS,
+    FORGET_TREE,
+    Cursor,
+)
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.keeping import KeepRow
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import FINAL, Run, Status
@@ -19,6 +28,7 @@ from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
 from tests.simulation.begun import Begun
 from tests.simulation.cuts import Cut, cut
+from tests.simulation.keeping import kept_page, let_go, shown, stand_before
 
 PAGE = 1000
 DUE_AT_ONCE = 100
@@ -56,6 +66,10 @@ class Book:
         self.annotation_ids: set[tuple[RunId, str]] = set()
         self.schedules: dict[str, Schedule] = {}
         self.ticks: dict[RunId, ScheduledTick] = {}
+        self.policies: dict[str, KeepRow] = {}
+        self.gone: set[RunId] = set()
+        self.numbers: dict[RunId, int] = {}
+        self.forked_from: dict[RunId, RunId] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -70,7 +84,15 @@ class Book:
         unsent, self.unsent = self.unsent, []
         workers = copy.deepcopy(list(self.workers.values()))
         batches = [copy.copy(batch) for batch in self.batches.values() if batch.status == OPEN]
-        return Snapshot(term=self.term, runs=live, workers=workers, unsent=unsent, batches=batches)
+        return Snapshot(
+            term=self.term,
+            runs=live,
+            workers=workers,
+            unsent=unsent,
+            batches=batches,
+            shown=shown(self),
+            policies=list(self.policies.values()),
+        )
 
     def read(self, needs: Needs, now: datetime) -> Facts:
         """The facts a round needs."""
@@ -109,6 +131,8 @@ class Book:
             self._read_runs(facts, facts.suspended_due)
         if needs.cursors:
             self._read_cursors(facts)
+        if needs.kept:
+            facts.kept = kept_page(self, needs.kept)
         if needs.replies_due:
             facts.replies_due = [reply for reply in self.returned.values() if reply.next_at <= now]
             self._read_runs(facts, [reply.run_id for reply in facts.replies_due])
@@ -149,6 +173,9 @@ class Book:
     def _fork_point(self, run_id: RunId, address: Address) -> ForkPoint:
         run = copy.deepcopy(self.runs[run_id])
         point = ForkPoint(run)
+        point.going = any(
+            one.kind == FORGET_TREE and one.run_id in (run.id, run.root_id) for one in self.cursors.values()
+        )
         if run.flow is None:
             return point
         calls = self.call_rows(run_id)
@@ -216,6 +243,8 @@ class Book:
 
     def _read_forgetting(self, cursor: Cursor) -> Cursor:
         found = copy.copy(cursor)
+        if cursor.kind in (FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE):
+            return stand_before(self, found)
         if cursor.kind == FORGET_JOURNAL:
             flow = self.runs[cursor.run_id].flow
             found.upto = flow.generation - 1 if flow else -1
@@ -296,6 +325,7 @@ class Book:
             if new.batch_id:
                 self.batch_of[new.run.id] = new.batch_id
             self.runs[new.run.id] = copy.deepcopy(new.run)
+            self.numbers[new.run.id] = len(self.numbers) + 1
             self.inputs[new.run.id] = new.input
             self.tags[new.run.id] = list(new.tags)
             self.metadata[new.run.id] = copy.deepcopy(new.metadata)
@@ -344,6 +374,8 @@ class Book:
         self.schedules.update(copy.deepcopy(changes.schedules.kept | changes.schedules.ticked))
         for name in changes.schedules.deleted:
             self.schedules.pop(name, None)
+        if changes.letting_go:
+            let_go(self, changes.letting_go)
 
     def _annotate(self, changes: Changes) -> None:
         for run_id, one in changes.annotated.items():
@@ -357,6 +389,7 @@ class Book:
 
     def _copy(self, fork: NewFork) -> None:
         source, key = (fork.source, fork.generation), (fork.run_id, fork.generation)
+        self.forked_from[fork.run_id] = fork.source
         self.inputs[fork.run_id], self.tags[fork.run_id] = self.inputs[fork.source], self.tags[fork.source]
         self.metadata[fork.run_id] = self.metadata.get(fork.source, {})
         if fork.source in self.given:

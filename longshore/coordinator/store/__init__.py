@@ -4,6 +4,17 @@ from longshore.coordinator.store.faults import Fenced, StoreConflict
 from longshore.coordinator.store.queries import Queries, rfc3339
 from longshore.coordinator.store.reader import Ending, Input, Page
 from longshore.coordinator.store.store import Store
-from longshore.coordinator.store.writer import Prepared
+from longshore.coordinator.store.writer import OBJECTS_KEPT, Prepared
 
-__all__ = ["Ending", "Fenced", "Input", "Page", "Prepared", "Queries", "Store", "StoreConflict", "rfc3339"]
+__all__ = [
+    "OBJECTS_KEPT",
+    "Ending",
+    "Fenced",
+    "Input",
+    "Page",
+    "Prepared",
+    "Queries",
+    "Store",
+    "StoreConflict",
+    "rfc3339",
+]

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore.core import instants
 from longshore.core.care import Care
 from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, ClaimCheck, Failure, Offer, Value
 
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+micros: Final = instants.micros
 
 encode_json: Final = msgspec.json.Encoder().encode
 encode_pack: Final = msgspec.msgpack.Encoder().encode
@@ -21,12 +23,6 @@ _offers: Final = msgspec.msgpack.Decoder(list[Offer])
 _care: Final = msgspec.json.Decoder(Care)
 _cuts: Final = msgspec.json.Decoder(list[tuple[int, int]])
 _ids: Final = msgspec.msgpack.Decoder(list[str])
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970."""
-    since = at - _START
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def moment(stored: int) -> datetime | None:

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from longshore.coordinator.store import keeping
 from longshore.coordinator.store.columns import Micros, micros
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.core.changes import Changes
-from longshore.core.cursors import FORGET_JOURNAL, FORGET_SIGNALS, Cursor
+from longshore.core.cursors import FORGET_EXPIRED, FORGET_JOURNAL, FORGET_ROWS, FORGET_SIGNALS, FORGET_TREE, Cursor
 from longshore.core.ids import RunId
 
 GROUP: Final = 1000
@@ -104,6 +105,8 @@ _TABLES: Final = ("call", "delivery")
 
 def stand_before(connection: Connection, cursor: Cursor) -> Cursor:
     """The cursor with what it stands before."""
+    if cursor.kind in (FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE):
+        return keeping.stand_before(connection, cursor)
     mark = marks_of(connection)
     before = micros(cursor.before) if cursor.before is not None else 0
     if cursor.kind == FORGET_JOURNAL:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from longshore.coordinator.store import rows
+from longshore.coordinator.store import keeping, rows
 from longshore.coordinator.store.annotations import SEEN, metadata_of, read_annotations, tags_of
 from longshore.coordinator.store.beginnings import read_beginnings
 from longshore.coordinator.store.columns import (
@@ -168,6 +168,8 @@ class Reader:
             if needs.cursors:
                 facts.cursors = self._cursors(connection)
                 wanted.update(*(one.children for one in facts.cursors))
+            if needs.kept:
+                facts.kept = keeping.kept_page(connection, needs.kept)
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
@@ -335,8 +337,11 @@ class Reader:
             batches = open_batches(connection)
             unsent = connection.exec_driver_sql(text, (published_batch,)).scalars().all()
             queues = all_rules(connection)
+            shown, policies = keeping.shown(connection), keeping.policies(connection)
         return Snapshot(
             term=term,
+            shown=shown,
+            policies=policies,
             runs=runs,
             workers=workers,
             unsent=[RunId(run_id) for packed in unsent for run_id in ids_of(packed)],

@@ -5,7 +5,7 @@ It decides nothing about a run. Each of its four parts has a connection and belo
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -13,25 +13,28 @@ from longshore.coordinator.store.engines import engine, file_of
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.journals import LIMIT, journal_page
 from longshore.coordinator.store.migrating import upgrade
+from longshore.coordinator.store.objects import Objects
 from longshore.coordinator.store.queries import Queries
 from longshore.coordinator.store.reader import Page, Reader
-from longshore.coordinator.store.writer import Writer
+from longshore.coordinator.store.writer import OBJECTS_KEPT, Writer
 from longshore.core.changes import Snapshot
 from longshore.core.errors import SettingsError
 from longshore.core.ids import RunId
 
 
 class Store:
-    """An open store: `writer` for batches, `reader` for facts and bodies, `queries` for people."""
+    """An open store: `writer` for batches, `reader` for facts and bodies, `queries` for people, `objects` for what may
+    go from the payload store."""
 
-    def __init__(self, made: Engine) -> None:
+    def __init__(self, made: Engine, objects_kept: timedelta = OBJECTS_KEPT) -> None:
         self._engine = made
-        self.writer = Writer(made)
+        self.writer = Writer(made, objects_kept)
         try:
             with translated("the ledger's tables cannot be brought up to date"):
                 self.writer.on_connection(upgrade)
             self.reader = Reader(made)
             self.queries = Queries(made)
+            self.objects = Objects(made)
         except BaseException:
             self.writer.close()
             raise
@@ -39,8 +42,9 @@ class Store:
         self.published_batch = 0
 
     @classmethod
-    def open(cls, url: str) -> Store:
-        """The store at this URL, with all its tables. The folder must exist.
+    def open(cls, url: str, objects_kept: timedelta = OBJECTS_KEPT) -> Store:
+        """The store at this URL, with all its tables. The folder must exist. `objects_kept`: how long the objects of a
+        run outlive its end.
 
         Raises SettingsError, UsageError (written by a newer version) or StoreUnavailableError.
         """
@@ -48,7 +52,7 @@ class Store:
         folder = file_of(made.url).absolute().parent
         if not folder.is_dir():
             raise SettingsError("LONGSHORE_STORE_URL", f"the folder {folder} does not exist: make it")
-        return cls(made)
+        return cls(made, objects_kept)
 
     def load(self, holder: str, now: datetime) -> Snapshot:
         """Take the term and load what lives."""
@@ -68,6 +72,6 @@ class Store:
 
     def close(self) -> None:
         """Close every connection. Twice is harmless."""
-        for part in (self.queries, self.reader, self.writer):
+        for part in (self.objects, self.queries, self.reader, self.writer):
             part.close()
         self._engine.dispose()

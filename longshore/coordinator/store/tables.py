@@ -176,6 +176,11 @@ _SCHEDULED: Final = text("schedule_id <> ''")
 Index("run_schedule", run.c.schedule_id, run.c.no, sqlite_where=_SCHEDULED, postgresql_where=_SCHEDULED)
 _IN_BATCH: Final = text("batch_id <> ''")
 Index("run_batch", run.c.batch_id, run.c.no, sqlite_where=_IN_BATCH, postgresql_where=_IN_BATCH)
+ROOTS: Final = "finished_at > 0 AND parent_id = ''"
+"""Runs that have ended and are nobody's children. Queries repeat this condition word for word."""
+Index("run_ended", run.c.routine, run.c.finished_at, sqlite_where=text(ROOTS), postgresql_where=text(ROOTS))
+_AGAIN: Final = text("rerun_of <> ''")
+Index("run_again", run.c.rerun_of, sqlite_where=_AGAIN, postgresql_where=_AGAIN)
 _TAGGED: Final = text("tags <> ''")
 Index("run_tagged", run.c.no, sqlite_where=_TAGGED, postgresql_where=_TAGGED)
 _NAMED_QUEUE: Final = text("queue <> 'default'")
@@ -353,6 +358,37 @@ batch: Final = Table(
 Index("batch_created", batch.c.created_at)
 _OPEN_BATCH: Final = text("closed_at = 0")
 Index("batch_open", batch.c.id, sqlite_where=_OPEN_BATCH, postgresql_where=_OPEN_BATCH)
+payload: Final = Table(
+    "payload",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    _text("what"),
+    sqlite_with_rowid=False,
+)
+"""Which runs name which objects: as `input`, `result`, `told` or `checkpoint`. An object nobody names may go."""
+Index("payload_run", payload.c.run_id)
+
+doomed: Final = Table(
+    "doomed",
+    metadata,
+    Column("key", Text, primary_key=True),
+    _time("at"),
+    sqlite_with_rowid=False,
+)
+"""Objects that a run named which is gone, and when they may go; whether another names them is to be looked at then."""
+Index("doomed_at", doomed.c.at)
+
+keep: Final = Table(
+    "keep",
+    metadata,
+    Column("routine", Text, primary_key=True),
+    _text("version"),
+    _whole("keep_ms"),
+    _whole("keep_count"),
+    sqlite_with_rowid=False,
+)
+"""What the newest version of a routine says of its runs that have ended."""
 
 returned_reply: Final = Table(
     "returned_reply",

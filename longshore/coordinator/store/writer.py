@@ -6,7 +6,7 @@ It belongs to one thread at a time. It decides nothing: what it writes is what t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
@@ -16,11 +16,13 @@ from longshore.coordinator.store import rows
 from longshore.coordinator.store.annotations import Annotating
 from longshore.coordinator.store.beginnings import Beginning
 from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
+from longshore.coordinator.store.deleting import Deleting
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
 from longshore.coordinator.store.many import BATCH, batch_values
+from longshore.coordinator.store.objects import Naming
 from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.schedules import ScheduleWriting
@@ -31,6 +33,8 @@ from longshore.core.run import Run
 
 OWNER: Final = "coordinator"
 FORGOTTEN_AT_ONCE: Final = 1000
+OBJECTS_KEPT: Final = timedelta(days=1)
+"""How long the objects of a run outlive its end at least, whatever becomes of the run."""
 _FINISHED: Final = {"session": "''", "due_at": "0", "check_at": "0"}
 _HISTORY: Final = names("run_id seq from_status to_status reason actor attempt epoch worker_id at valid batch_no")
 _CALL: Final = names("run_id generation address kind name digest asked_seq child_id due_at place closed")
@@ -90,13 +94,16 @@ class Loose:
 class Writer:
     """Commits batches under one term."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, objects_kept: timedelta = OBJECTS_KEPT) -> None:
         self._engine = engine
         self._connection: Connection | None = None
         self.term = 0
         with translated("the ledger's database cannot be opened"):
             connection = self._connect()
-        self._prepare(marks_of(connection))
+        mark = marks_of(connection)
+        self._prepare(mark)
+        self._deleting = Deleting(mark, objects_kept)
+        self._naming = Naming(mark, objects_kept)
 
     def _prepare(self, mark: str) -> None:
         self._fence = f"UPDATE owner SET batch_no = {mark}, published_batch = {mark}, at = {mark} WHERE term = {mark}"
@@ -249,7 +256,10 @@ class Writer:
             steps.append((self._inputs, [rows.input_values(*one) for one in changes.inputs.items()]))
         if changes.checkpoints:
             steps.append((self._checkpoints, [rows.input_values(*one) for one in changes.checkpoints.items()]))
+        steps += self._naming.steps(changes, now)
         steps += self._forgetting.steps(changes, at)
+        if changes.letting_go:
+            steps += self._deleting.steps(changes.letting_go)
         if changes.cache:
             steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
         if changes.idempotency or changes.freed_keys:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
+from longshore.core.keeping import Keep
+
 
 class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How the ledger judges. Marks are seconds of the coordinator's own listening (DESIGN 6)."""
@@ -55,6 +57,16 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     """How many of its latest history rows a run that continues keeps, beside the first."""
     rows_at_once: int = 1000
     """The most rows of each kind that one step lets go of, for one workflow."""
+    retention: Keep = Keep(timedelta(days=30), 1_000_000)
+    """How long runs are kept that have ended, and how many that are nobody's children. What a routine's author says
+    goes first."""
+    retention_grace: timedelta = timedelta(seconds=30)
+    """What ended a moment ago stays, however much there is: whoever waits for it may be about to ask again."""
+    retention_after: timedelta = timedelta(seconds=10)
+    """Nothing goes in a coordinator's first moments: triggers that were taken before it began come again."""
+    letters_kept: int = 10_000
+    letters_age: timedelta = timedelta(days=30)
+    """How many dead letters are kept, and for how long."""
     event_path: bool = True
     """False: nothing is placed or delivered when a message comes; the reconciler alone acts (a test mode)."""
     trace_all: bool = False

@@ -9,14 +9,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from longshore.core.cursors import FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
+from longshore.core.cursors import FORGET_EXPIRED, FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
 from longshore.core.ids import RunId
+from longshore.core.instants import micros
+from longshore.core.ledger.keeping import going
 from longshore.core.ledger.state import Round, State
 from longshore.core.run import Run
 
 FORGET_EVERY: Final = timedelta(hours=1)
+EXPIRE: Final = ("cache", "idempotency")
 WALK_EVERY: Final = timedelta(days=1)
-"""How often every token is looked at."""
+"""How often every token is looked at, and every row that may have expired."""
 
 
 def journal(state: State, round_: Round, run: Run, last: int) -> None:
@@ -38,16 +41,26 @@ def history(state: State, round_: Round, run: Run) -> None:
 
 
 def now_and_then(state: State, round_: Round) -> None:
-    """Once an hour: closed sessions and ids of signals; once a day: tokens."""
+    """Once an hour: closed sessions, ids of signals, dead letters; once a day: tokens, and what has expired."""
     config = state.config
     if state.forget_at <= round_.now:
         state.forget_at = round_.now + FORGET_EVERY
         round_.changes.workers_until = round_.now - config.closed_kept
         before = round_.now - config.signals_kept
         _open(state, round_, Cursor(FORGET_SIGNALS, FORGET_SIGNALS, RunId(""), "", before))
+        dead_letters(state, round_)
     if state.walk_at <= round_.now:
         state.walk_at = round_.now + WALK_EVERY
         _open(state, round_, Cursor(FORGET_TOKENS, FORGET_TOKENS, RunId(""), "", round_.now - config.tokens_kept))
+        for table in EXPIRE:
+            name = f"{FORGET_EXPIRED}/{table}"
+            _open(state, round_, Cursor(name, FORGET_EXPIRED, RunId(""), table, round_.now))
+
+
+def dead_letters(state: State, round_: Round) -> None:
+    """Of dead letters only the latest are kept, for a while."""
+    config = state.config
+    going(round_).letters = micros(round_.now - config.letters_age), config.letters_kept, config.rows_at_once
 
 
 def _open(state: State, round_: Round, cursor: Cursor) -> None:
@@ -60,6 +73,9 @@ def move_on(state: State, round_: Round, cursor: Cursor) -> None:
     limit, changes = state.config.rows_at_once, round_.changes
     if cursor.kind == FORGET_TOKENS:
         changes.tokens_forgotten += cursor.keys
+        cursor.after = cursor.children[-1] if cursor.children else cursor.after
+    elif cursor.kind == FORGET_EXPIRED:
+        going(round_).expired[cursor.reason] = list(cursor.keys)
         cursor.after = cursor.children[-1] if cursor.children else cursor.after
     elif cursor.kind == FORGET_SIGNALS:
         assert cursor.before is not None

@@ -162,6 +162,8 @@ def _call_or_problem(state: State, round_: Round, message: Fork, fork_id: RunId,
     if run.kind not in ("", "workflow"):
         text = f"run {run.id} of {run.routine} is a {run.kind}: only workflows are forked; trigger it anew"
         return "not_a_workflow", text
+    if point.going:
+        return "going", f"run {run.id} ended long ago and is being deleted with its tree: trigger it anew"
     if run.flow is None or run.attempt_at is None:
         return "not_begun", f"run {run.id} has not begun: there is nothing to keep; trigger it anew"
     if call is None:

@@ -12,6 +12,7 @@ from longshore.core.changes import (
     Facts,
     Inbound,
     Needs,
+    ObjectsRemoved,
     ReplyReturned,
     ReportsBound,
     SessionReturned,
@@ -29,7 +30,9 @@ from longshore.core.ledger import (
     delivering,
     draining,
     explaining,
+    forgetting,
     forking,
+    keeping,
     limiting,
     needing,
     pausing,
@@ -158,6 +161,8 @@ class Ledger:
         if round_.annotating:
             annotating.close(state, round_)
         round_.changes.suspended = list(round_.put_away)
+        if round_.changes.ended:
+            keeping.count(state, round_, round_.changes.ended.values())
         return round_.changes
 
     def _take_reports(self, round_: Round, inbound: Inbound) -> None:
@@ -229,6 +234,7 @@ class Ledger:
 
 def _ask(state: State, round_: Round, message: Ask, actor: str) -> None:
     """Register who waits for outcomes; answer at once for those that have ended."""
+    kept = state.config.retention.text
     for run_id in message.run_ids:
         final = ended(round_, run_id)
         if run_id in state.runs or run_id in round_.facts.runs:
@@ -236,7 +242,8 @@ def _ask(state: State, round_: Round, message: Ask, actor: str) -> None:
         elif final is not None:
             reply(round_, message.reply_to, outcome_of(final))
         else:
-            reply(round_, message.reply_to, RunChanged(run_id=run_id, status="", reason=f"there is no run {run_id}"))
+            text = f"there is no run {run_id}; it may have been deleted: what has ended is kept {kept}"
+            reply(round_, message.reply_to, RunChanged(run_id=run_id, status="", reason=text))
 
 
 def _mark(state: State, round_: Round, message: Mark, actor: str) -> None:
@@ -270,6 +277,7 @@ def _reports_bound(state: State, round_: Round, message: ReportsBound, actor: st
 
 def _unreadable(state: State, round_: Round, message: Unreadable, actor: str) -> None:
     round_.changes.dead.append(message)
+    forgetting.dead_letters(state, round_)
     state.count("dead")
     if message.reply_to:
         refusal = Rejected(RunId(""), "unreadable", message.reason, message.correlation_id)
@@ -316,6 +324,7 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,
     ReportsBound: _reports_bound,
+    ObjectsRemoved: keeping.removed,
     Unreadable: _unreadable,
 }
 

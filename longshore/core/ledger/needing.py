@@ -9,7 +9,7 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import annotating, batching, caching, scheduling, signaling, starting, ticking
+from longshore.core.ledger import annotating, batching, caching, keeping, scheduling, signaling, starting, ticking
 from longshore.core.ledger.state import State
 from longshore.core.message import (
     Annotate,
@@ -55,6 +55,7 @@ def of_tick(state: State, now: datetime) -> Needs:
     """What a tick needs."""
     needs = Needs(suspended_due=True, replies_due=True, cursors=state.cursors_open)
     needs.schedules.due = scheduling.is_time(state, now)
+    needs.kept = keeping.need(state, now)
     needs.runs.update(state.to_resend[: state.config.group])
     needs.cache_keys.update(state.filling)
     for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state), *_let_go_next(state)):

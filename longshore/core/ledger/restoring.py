@@ -40,6 +40,7 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
         _restore_run(state, run, now)
     state.to_resend = list(snapshot.unsent)
     batching.restore(state, snapshot.batches)
+    state.shelves.load(snapshot.shown, snapshot.policies)
 
 
 def _restore_run(state: State, run: Run, now: datetime) -> None:

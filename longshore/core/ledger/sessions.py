@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longshore.core.ids import SessionId
-from longshore.core.ledger import delivering, failing, placing
+from longshore.core.ledger import delivering, failing, keeping, placing
 from longshore.core.ledger.recording import direct
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, Hello, Ping, Welcome
@@ -54,6 +54,7 @@ def hello(state: State, round_: Round, session_id: SessionId, message: Hello) ->
     session.beat_directive = session.returned = -1
     hear(state, round_, session)
     state.add_offers(session, [offer for offer in message.offers if is_version(offer.version)])
+    keeping.learn(state, round_, session.offers.values())
     round_.changes.workers[session.id] = session.row()
     if session.id not in round_.changes.opened:
         round_.changes.opened.append(session.id)

@@ -16,6 +16,7 @@ from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.lanes import Lanes
+from longshore.core.ledger.shelves import Shelves
 from longshore.core.message import Delivery, Drain, Offer
 from longshore.core.metadata import Annotations
 from longshore.core.outbox import held_digest
@@ -107,6 +108,7 @@ class State:
         "config",
         "counts",
         "cursors_open",
+        "cursors_patient",
         "equals",
         "filling",
         "foreign",
@@ -132,6 +134,7 @@ class State:
         "schedules_at",
         "sessions",
         "settling",
+        "shelves",
         "speeds",
         "term",
         "ticked_at",
@@ -171,6 +174,8 @@ class State:
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
         self.counts: dict[str, int] = {}
         self.cursors_open = True
+        self.cursors_patient = False  # those that are open may wait a moment
+        self.shelves = Shelves(now + config.retention_after)
         self.more_to_place = False
         self.place_at: datetime | None = None  # when the rate of a queue lets something start that waits
         self.ticked_at = now

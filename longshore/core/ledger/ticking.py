@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from longshore.core.cursors import CANCEL_CHILDREN
+from longshore.core.cursors import CANCEL_CHILDREN, FORGET_ROWS, FORGET_TREE
 from longshore.core.ids import RunId
 from longshore.core.ledger import (
     batching,
@@ -17,6 +17,7 @@ from longshore.core.ledger import (
     delivering,
     failing,
     forgetting,
+    keeping,
     placing,
     scheduling,
     sessions,
@@ -39,6 +40,7 @@ def tick(state: State, round_: Round) -> None:
     _let_pending_go(state, round_)
     sessions.take_back(state, round_)
     _fill_equals(state, round_)
+    keeping.step(state, round_)
     _move_cursors(state, round_)
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
@@ -56,11 +58,13 @@ def next_at(state: State, now: datetime) -> datetime:
     """When the next tick is wanted, never later than a second after the last one."""
     if state.releasing or state.orphaned or state.to_resend or state.filling or state.more_to_place:
         return now
-    if state.cursors_open:
+    if state.cursors_open and not state.cursors_patient:
         return now
     held = any(session.held for session in state.sessions.values())
     soonest = state.ticked_at + (state.config.ping_every if held else SECOND)
     soonest = min(soonest, state.schedules_at)
+    if state.cursors_open or state.shelves.due:
+        soonest = min(soonest, state.ticked_at + keeping.PACE)
     if state.alarms:
         soonest = min(soonest, state.alarms[0][0])
     if state.place_at is not None:
@@ -186,11 +190,15 @@ def _move_cursors(state: State, round_: Round) -> None:
     """Move every open group order on by one page."""
     if not state.cursors_open:
         return
-    state.cursors_open = bool(round_.facts.cursors) or bool(round_.changes.cursors)
+    moved = [*round_.facts.cursors, *round_.changes.cursors]
+    state.cursors_open, state.cursors_patient = bool(moved), bool(moved) and not keeping.is_hurried(moved)
     for cursor in round_.facts.cursors:
         if round_.room <= 0:
             return
         round_.room -= len(cursor.children) + min(cursor.rows, state.config.rows_at_once)
+        if cursor.kind in (FORGET_TREE, FORGET_ROWS):
+            keeping.move_on(state, round_, cursor)
+            continue
         if cursor.kind != CANCEL_CHILDREN:
             forgetting.move_on(state, round_, cursor)
             continue

@@ -1,5 +1,8 @@
 """What the run engine keeps: queues with their limits, and under which of their keys a run is counted; what is kept of
-runs that need care, and what their code keeps over attempts."""
+runs that need care, and what their code keeps over attempts; how long runs are kept that have ended, and which objects
+they name."""
+
+import json
 
 import sqlalchemy as sa
 from alembic import op
@@ -40,6 +43,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     _schedules()
+    _keeping()
 
 
 def _index(name: str, table: str, columns: list[str], where: str) -> None:
@@ -71,12 +75,64 @@ def _schedules() -> None:
 SCHEDULE_NUMBERS = ("paused", "next_at", "due_at", "last_at", "created_at", "updated_at")
 
 
+def _keeping() -> None:
+    op.create_table(
+        "payload",
+        *[sa.Column(name, sa.Text(), primary_key=True, nullable=False) for name in ("key", "run_id")],
+        sa.Column("what", sa.Text(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("payload_run", "payload", ["run_id"])
+    op.create_table(
+        "doomed",
+        sa.Column("key", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("doomed_at", "doomed", ["at"])
+    op.create_table(
+        "keep",
+        sa.Column("routine", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("keep_ms", "keep_count")],
+        sqlite_with_rowid=False,
+    )
+    _partial("run_ended", ["routine", "finished_at"], "finished_at > 0 AND parent_id = ''")
+    _partial("run_again", ["rerun_of"], "rerun_of <> ''")
+    for what, column, table, run_id in NAMED:
+        _name(what, column, table, run_id)
+
+
+NAMED = (
+    ("input", "input_ref", "run", "id"),
+    ("result", "result_ref", "run", "id"),
+    ("told", "value_ref", "delivery", "run_id"),
+)
+
+
+def _partial(name: str, columns: list[str], where: str) -> None:
+    op.create_index(name, "run", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _name(what: str, column: str, table: str, run_id: str) -> None:
+    """The objects that the rows name so far."""
+    bind = op.get_bind()
+    found = bind.execute(sa.text(f"SELECT {run_id}, {column} FROM {table} WHERE {column} <> ''"))
+    insert = sa.text("INSERT INTO payload (key, run_id, what) VALUES (:key, :run_id, :what) ON CONFLICT DO NOTHING")
+    while rows := found.fetchmany(1000):
+        bind.execute(insert, [{"key": json.loads(ref)["key"], "run_id": one, "what": what} for one, ref in rows])
+
+
 def downgrade() -> None:
     op.drop_table("schedule")
     op.drop_index("run_schedule", "run")
     op.drop_column("run", "schedule")
     op.drop_column("run", "schedule_id")
     op.drop_column("worker", "drain")
+    op.drop_index("run_again", "run")
+    op.drop_index("run_ended", "run")
+    for table in ("keep", "doomed", "payload"):
+        op.drop_table(table)
     op.drop_table("queue")
     for name, *_ in INDEXES:
         op.drop_index(name, "run")
