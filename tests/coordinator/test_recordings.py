@@ -20,7 +20,7 @@ from tests.coordinator.rows import CHECK, NOW, a_run, ending, inserting, run_id
 
 
 def ask(book: Book, of: RunId, **params: Any) -> Answer:
-    return answer(Ask("journal", "a", "c", [of], params), book.store.queries, {"now": NOW})
+    return answer(Ask("journal", "a", "c", [of], params), book.store.queries, {"now": NOW, "kept": "for 30 days"})
 
 
 def whole(book: Book, of: RunId) -> tuple[Recorded, int]:

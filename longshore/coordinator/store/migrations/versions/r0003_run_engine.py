@@ -97,7 +97,7 @@ def _keeping() -> None:
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("keep_ms", "keep_count")],
         sqlite_with_rowid=False,
     )
-    _partial("run_ended", ["routine", "finished_at"], "finished_at > 0 AND parent_id = ''")
+    _partial("run_ended", ["routine", "finished_at", "no", "parent_id"], "finished_at > 0 AND parent_id = ''")
     _partial("run_again", ["rerun_of"], "rerun_of <> ''")
     for what, column, table, run_id in NAMED:
         _name(what, column, table, run_id)
