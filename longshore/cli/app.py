@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "tokens": "tokens.app",
     "schedules": "schedules.app",
     "workers": "fleet.workers",
+    "queues": "queues.app",
     "dead": "fleet.dead",
     "doctor": "doctor.doctor",
     "demo": "demo.demo",

@@ -85,6 +85,7 @@ _LOOK: Final = {
     "unknown_schedule": "`longshore schedules list` shows those that are there",
     "schedule_exists": "`--replace` gives it the new plan; `--id` names another one",
     "unknown_worker": "`longshore workers list` shows those that are there",
+    "unknown_queue": "`longshore queues list` shows those that are there; `--create` makes one",
     "max_size": "the same again when `longshore queues list` shows room",
     "too_many_signals": "the same again when the workflow has taken some",
     "not_blocked": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",

@@ -40,11 +40,20 @@ def list_runs(
     routine: Annotated[str | None, typer.Option(help="Only runs of this routine.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Only runs of this schedule.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only runs in this queue.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only runs with this concurrency key.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LONGEST_LIST, help="At most so many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """The newest runs."""
-    wanted = {"status": status and status.upper(), "routine": routine, "tag": tag, "schedule": schedule}
+    wanted = {
+        "status": status and status.upper(),
+        "routine": routine,
+        "tag": tag,
+        "queue": queue,
+        "concurrency_key": key,
+        "schedule": schedule,
+    }
     asyncio.run(_list(_screen(as_json), wanted, limit))
 
 
@@ -100,6 +109,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("why", why_text(info.get("why_waiting"))),
             ("reason", info.get("reason") if info.get("finished_at") and info["status"] != "COMPLETED" else None),
             ("queue", info.get("queue")),
+            ("concurrency key", info.get("concurrency_key")),
             ("attempt", info["attempt"]),
             ("crashes", info.get("crashes")),
             ("tags", info.get("tags")),

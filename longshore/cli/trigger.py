@@ -39,6 +39,8 @@ def trigger(
     version_deadline: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How long it waits for a version nobody offers (30d).")
     ] = None,
+    queue: Annotated[str | None, typer.Option(help="Whose limits hold; by default what its routine says.")] = None,
+    concurrency_key: Annotated[str | None, typer.Option(help="A tenant, say: keys of a queue take turns.")] = None,
     pool: Annotated[str | None, typer.Option(help="Only workers with this label.")] = None,
     priority: Annotated[float | None, typer.Option(help="Seconds of head start.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by. Repeatable.")] = None,
@@ -65,6 +67,8 @@ def trigger(
         "idempotency_key": idempotency_key,
         "version": version,
         "version_deadline": version_deadline,
+        "queue": queue,
+        "concurrency_key": concurrency_key,
         "pool": pool,
         "priority": priority,
         "tags": tag,

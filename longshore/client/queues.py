@@ -74,10 +74,10 @@ class QueueVerbs:
             raise UsageError(f"limit_queue({queue!r}): {problem[1]}")
         return row(await self._talk().order(order))
 
-    async def pause_queue(self, queue: str) -> Fields:
+    async def pause_queue(self, queue: str, *, create: bool = False) -> Fields:
         """Start nothing more from a queue, or from any (`"*"`): what executes ends, workflows that have waited go on.
-        Twice is harmless. Gives the rule. Raises Rejected (`unknown_queue`)."""
-        return await self._settled(PauseQueue(_named(queue)))
+        Twice is harmless. `create` as in `limit_queue`. Gives the rule. Raises Rejected (`unknown_queue`)."""
+        return await self._settled(PauseQueue(_named(queue), bool(create)))
 
     async def resume_queue(self, queue: str) -> Fields:
         """Let a paused queue go on. Twice is harmless. Gives the rule. Raises Rejected (`unknown_queue`)."""
@@ -123,9 +123,9 @@ class SyncQueueVerbs:
         )
         return self._call(order)
 
-    def pause_queue(self, queue: str) -> Fields:
+    def pause_queue(self, queue: str, *, create: bool = False) -> Fields:
         """See Client.pause_queue."""
-        return self._call(self._client.pause_queue(queue))
+        return self._call(self._client.pause_queue(queue, create=create))
 
     def resume_queue(self, queue: str) -> Fields:
         """See Client.resume_queue."""

@@ -211,9 +211,10 @@ class LimitQueue(Message, tag=tag_of):
 
 
 class PauseQueue(Message, tag=tag_of):
-    """Start nothing more from a queue. Answered with Answer."""
+    """Start nothing more from a queue. `create`: one that nobody has named yet. Answered with Answer."""
 
     queue: str
+    create: bool = False
     ask_id: str = ""
     reply_to: str = ""
     plain: bool = False

@@ -206,6 +206,7 @@ class _ForeignLimitQueue(msgspec.Struct, tag_field="type", tag="limit_queue", fo
 
 class _ForeignPauseQueue(msgspec.Struct, tag_field="type", tag="pause_queue", forbid_unknown_fields=True):
     queue: str
+    create: bool = False
 
 
 class _ForeignResumeQueue(msgspec.Struct, tag_field="type", tag="resume_queue", forbid_unknown_fields=True):
@@ -269,10 +270,10 @@ def _json_value(raw: msgspec.Raw) -> bytes:
 
 
 def _queue_order(command: _ForeignQueueOrder) -> Command:
+    said = msgspec.structs.asdict(command)
     if isinstance(command, _ForeignLimitQueue):
-        return LimitQueue(**msgspec.structs.asdict(command), plain=True)
-    kind = PauseQueue if isinstance(command, _ForeignPauseQueue) else ResumeQueue
-    return kind(command.queue, plain=True)
+        return LimitQueue(**said, plain=True)
+    return (PauseQueue if isinstance(command, _ForeignPauseQueue) else ResumeQueue)(**said, plain=True)
 
 
 def _own(command: _ForeignCommand) -> Command:

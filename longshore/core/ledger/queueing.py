@@ -33,7 +33,7 @@ def limit(state: State, round_: Round, order: LimitQueue, actor: str) -> None:
 def pause(state: State, round_: Round, order: PauseQueue, actor: str) -> None:
     """Nothing more starts from the queue; what executes goes on, and so do workflows that have waited."""
     row = _row(state, order.queue)
-    problem = _unknown(state, order.queue, create=False)
+    problem = _unknown(state, order.queue, order.create)
     if problem is None and row.paused_at is not None:
         problem = "already_paused", f"queue {order.queue!r} is paused already, since {row.paused_at:%Y-%m-%d %H:%M:%S}"
     if problem is not None:
@@ -107,4 +107,4 @@ def _unknown(state: State, name: str, create: bool) -> Refusal | None:
     near = nearest(name, sorted(names(state)))
     meant = f"; did you mean {', '.join(near)}?" if near else "."
     text = f"there is no queue {name!r}: no run and no routine names it{meant}"
-    return "unknown_queue", f"{text} To limit it before its first use, say create"
+    return "unknown_queue", f"{text} To limit or pause it before its first use, say create"
