@@ -50,6 +50,15 @@ def cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1].rstrip(" …") + "…"
 
 
+def crashes_text(evidence: Any) -> str:
+    """The crashes of a run, one after another, each with the end of what its process wrote to stderr."""
+    parts = []
+    for one in map(as_fields, evidence or ()):
+        parts.append(f"{one['at']} on {one['worker_id']}, attempt {one['attempt']}: {one['reason']}")
+        parts += [f"    {line}" for line in str(one.get("stderr") or "").splitlines()]
+    return "\n".join(parts)
+
+
 def why_text(why: Any) -> str:
     """The reason a run waits, on one line."""
     if not why or isinstance(why, str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longshore.cli.annotating import metadata
-from longshore.cli.fields import as_fields, routine_id, time_of, took, why_text
+from longshore.cli.fields import as_fields, crashes_text, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
 from longshore.cli.holding import pause, reschedule, resume
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
@@ -112,6 +112,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("concurrency key", info.get("concurrency_key")),
             ("attempt", info["attempt"]),
             ("crashes", info.get("crashes")),
+            ("last crashes", crashes_text(info.get("crash_evidence"))),
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
             ("rerun of", info.get("rerun_of")),

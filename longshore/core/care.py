@@ -6,6 +6,7 @@ An ordinary run has none of it (`Run.care` is None). Facts only; it decides noth
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -38,3 +39,14 @@ def renewed(care: Care | None) -> Care | None:
     if care is None or (care.retry_first_ms, care.retry_factor, care.retry_max_ms) == (None, None, None):
         return None
     return Care(care.retry_first_ms, care.retry_factor, care.retry_max_ms)
+
+
+def fields(crash: Crash) -> dict[str, Any]:
+    """One crash as people see it."""
+    return {
+        "at": crash.at,
+        "worker_id": crash.worker_id,
+        "attempt": crash.attempt,
+        "reason": crash.reason,
+        "stderr": crash.tail,
+    }

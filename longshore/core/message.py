@@ -381,8 +381,8 @@ class Checkpoint(Message, tag=tag_of):
 
 
 class Finished(Message, tag=tag_of):
-    """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism, or
-    continued: a workflow goes on as its next generation, whose input is `result`.
+    """The body ended. `how`: completed, failed, aborted, timed_out, canceled, system_failure, nondeterminism, crashed,
+    out_of_memory, or continued: a workflow goes on as its next generation, whose input is `result`.
     `started_at` is given when no Started went before."""
 
     run_id: RunId

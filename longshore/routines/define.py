@@ -17,6 +17,7 @@ from longshore.core.durations import duration
 from longshore.core.errors import DefinitionError, UsageError, nearest
 from longshore.core.keeping import LARGEST
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.sizes import size
 from longshore.core.versions import LATEST, PINNED
 from longshore.routines.options import Duration
 from longshore.routines.policy import Children, ChildrenVersion, Isolation, Kind, OnCrash, Policy
@@ -28,6 +29,7 @@ R = TypeVar("R")
 
 NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*", re.ASCII)
 MAX_NAME: Final = 200
+LEAST_MEMORY: Final = 64 << 20
 
 
 class RoutineOptions(TypedDict, total=False):
@@ -50,10 +52,13 @@ class RoutineOptions(TypedDict, total=False):
 
 
 class ActionOptions(RoutineOptions, total=False):
-    """What an action may say of itself: where its body runs, and how long without a sign of life."""
+    """What an action may say of itself: where its body runs, and how long without a sign of life, in how
+    much memory."""
 
     isolation: Isolation
     heartbeat_timeout: Duration
+    memory_limit: str | int
+    pool_on_oom: str
 
 
 class TaskOptions(ActionOptions, total=False):
@@ -178,15 +183,18 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
     wanted = given.get("cache", kind == "task")
     if not isinstance(wanted, bool):
         raise DefinitionError(f"cache={wanted!r}: write True or False")
+    isolation = _isolation(function, given.get("isolation"))
     classes, names = _retry_on(given.get("retry_on", Exception))
     return Policy(
         max_attempts=_attempts(given.get("max_attempts", 1 if kind == "workflow" else 3)),
         cache=wanted and versions.parse(version).released,
         cache_ttl=_limit(given, "cache_ttl"),
-        isolation=_isolation(function, given.get("isolation")),
+        isolation=isolation,
         queue=_queue(given.get("queue", "default")),
         timeout=_limit(given, "timeout"),
         heartbeat_timeout=_limit(given, "heartbeat_timeout"),
+        memory_limit=_memory(isolation, given),
+        pool_on_oom=_pool(isolation, given),
         retry_on=classes,
         retry_on_names=names,
         retry_first=first,
@@ -273,6 +281,37 @@ def _isolation(function: Callable[..., Any], value: object) -> Isolation:
         case "thread":
             raise DefinitionError('isolation="thread" is for `def`: write `def`, or isolation="loop"')
     raise DefinitionError(f'isolation={value!r}: write "thread", "process" or "loop"')
+
+
+def _memory(isolation: Isolation, given: dict[str, Any]) -> int | None:
+    if "memory_limit" not in given:
+        return None
+    _check_apart(isolation, "memory_limit")
+    try:
+        limit = size(given["memory_limit"])
+    except UsageError as error:
+        raise DefinitionError(f"memory_limit: {error}") from None
+    if limit < LEAST_MEMORY:
+        raise DefinitionError(
+            f"memory_limit={given['memory_limit']!r}: an empty process needs 50 MiB; give 64MiB or more"
+        )
+    return limit
+
+
+def _pool(isolation: Isolation, given: dict[str, Any]) -> str:
+    value = given.get("pool_on_oom", "")
+    if "pool_on_oom" in given:
+        _check_apart(isolation, "pool_on_oom")
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+            raise DefinitionError(f"pool_on_oom={value!r}: write the name of a pool of workers with more memory")
+    return str(value)
+
+
+def _check_apart(isolation: Isolation, option: str) -> None:
+    if isolation != "process":
+        raise DefinitionError(
+            f'{option} needs a process of its own: add isolation="process" (threads share the worker\'s memory)'
+        )
 
 
 def _choice(given: dict[str, Any], option: str, allowed: tuple[str, str]) -> Any:

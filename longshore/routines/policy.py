@@ -44,6 +44,10 @@ class Policy:
     """Which version its calls ask for where they say nothing: the one imported beside it, or the newest offered."""
     heartbeat_timeout: timedelta | None = None
     """How long an attempt may go on without a sign of life."""
+    memory_limit: int | None = None
+    """Bytes that its process may use in all; only with isolation="process"."""
+    pool_on_oom: str = ""
+    """Where the next attempt goes when one has run out of memory."""
     retry_on_names: frozenset[str] = frozenset()
     """The same by name, `module.Class` or a builtin's, for classes that need not be importable."""
 

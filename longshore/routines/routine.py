@@ -125,6 +125,7 @@ class Routine(Generic[P, R_co]):
             retry_factor=policy.retry_factor,
             retry_max_ms=policy.retry_max // _MILLISECOND,
             on_crash=policy.on_crash,
+            pool_on_oom=policy.pool_on_oom,
             queue=policy.queue,
             children=policy.children,
             keep_ms=_kept_ms(policy.keep),

@@ -41,6 +41,7 @@ ABORTED: Final = "aborted"
 CANCELED: Final = "canceled"
 TIMED_OUT: Final = "timed_out"
 CRASHED: Final = "crashed"
+OUT_OF_MEMORY: Final = "out_of_memory"
 SYSTEM_FAILURE: Final = "system_failure"
 NONDETERMINISM: Final = "nondeterminism"
 CONTINUED: Final = "continued"
@@ -202,6 +203,8 @@ def judge(attempt: Attempt, error: BaseException) -> Verdict:
             return Verdict(FAILED)
         case EncodingError():
             return Verdict(FAILED, retry=False)
+        case MemoryError() if attempt.routine.policy.isolation == "process":  # its own memory: nobody else's fault
+            return Verdict(OUT_OF_MEMORY)
     if not attempt.user_code:
         match error:
             case ArgumentError():

@@ -6,6 +6,7 @@ An entry point (`python -m longshore.worker.process_child FD`). It speaks only t
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import os
 import queue
@@ -26,6 +27,7 @@ from longshore.telemetry.log import CURRENT, LogScope
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
 from longshore.worker.frames import Cancel, Ended, Execute, Kept, Pipe, Prepare, Prepared
+from longshore.worker.memory import bounded
 from longshore.worker.parent import die_with_parent
 from longshore.worker.voice import Voice
 
@@ -85,7 +87,7 @@ class Child:
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
         token = self._telemetry.attach(attempt.span) if attempt.span else None
         try:
-            with enter_task(attempt.context):
+            with bounded(attempt.routine.policy.memory_limit), enter_task(attempt.context):
                 value = attempt.routine.function(*arguments.args, **arguments.kwargs)
                 if inspect.iscoroutine(value):
                     value = asyncio.run(value)
@@ -112,6 +114,7 @@ def _heard(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Prepare as the worker says, then live."""
+    faulthandler.enable()  # a fault leaves its stack in stderr, and so in the run's evidence
     pipe = Pipe(socket.socket(fileno=int(sys.argv[1])))
     die_with_parent(signal.SIGKILL, int(sys.argv[2]))
     for asked in (signal.SIGTERM, signal.SIGINT):  # whoever stops all processes: the worker ends us, when it may

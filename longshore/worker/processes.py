@@ -16,14 +16,17 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.core.message import Failure, Finished, Released
+from longshore.core.sizes import spell
 from longshore.serialization.failures import encode_failure
+from longshore.worker import memory
 from longshore.worker.attempt import Attempt
-from longshore.worker.bench import CANCELED, CRASHED, FAILED, Verdict, ended, judge
+from longshore.worker.bench import CANCELED, CRASHED, FAILED, OUT_OF_MEMORY, Verdict, ended, judge
 from longshore.worker.desk import Desk, log
 from longshore.worker.frames import Alive, Cancel, Edited, Ended, Execute, Kept, Pipe, Prepare, Prepared, Said
+from longshore.worker.stderr import Tail
 
 KIND: Final = "process"
 PREPARE_TIMEOUT: Final = 60.0
@@ -39,24 +42,43 @@ class CannotPrepare(Exception):
     """A child process could not be started or could not import the routines."""
 
 
+class Death(NamedTuple):
+    """How a child process ended, whether for lack of memory, and the end of what it wrote to stderr."""
+
+    how: str
+    starved: bool
+    tail: str
+
+
 class Child:
     """A child process and our end of the pipe. The keeper's thread talks; any thread may kill."""
 
     def __init__(self, prepare: Prepare) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "longshore.worker.process_child", str(theirs.fileno()), str(os.getpid())]
+        hears, says = os.pipe()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(prepare.path)}
         try:
             # Its own session: a Ctrl-C at the terminal is the worker's matter, and a kill reaches what its code
             # started.
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+                command,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stderr=says,
+                env=environment,
             )
         except OSError as error:
             ours.close()
+            os.close(hears)
             raise CannotPrepare(f"a child process cannot be started: {error}") from error
         finally:
             theirs.close()
+            os.close(says)
+        self._tail = Tail(hears)
+        self._kernel_kills = memory.kernel_kills()
+        self._overfull = ""
         self._pipe = Pipe(ours)
         self._guard = threading.Lock()
         self._attempt: Attempt | None = None
@@ -70,12 +92,24 @@ class Child:
         self._pipe.wait_at_most(None)
         if not isinstance(answer, Prepared) or answer.problem:
             told = answer.problem if isinstance(answer, Prepared) else "it ended, or did not answer in time"
-            raise CannotPrepare(f"a child process cannot run routines: {told}; {self.bury()}")
+            raise CannotPrepare(f"a child process cannot run routines: {told}; {self.bury().how}")
+
+    def look(self) -> None:
+        """Kill the process if it uses more memory than its attempt may."""
+        attempt = self._attempt
+        limit = None if attempt is None else attempt.routine.policy.memory_limit
+        if attempt is None or limit is None or self._overfull:
+            return
+        used = memory.used(self._process.pid, limit)
+        if used > limit:
+            self._overfull = f"its process used {spell(used)}, and its memory_limit is {spell(limit)}"
+            self.kill(attempt)
 
     def execute(self, desk: Desk, attempt: Attempt) -> Finished | None:
         """The report of the attempt; None if the child died over it."""
         with self._guard:
             self._attempt = attempt
+        self._tail.forget()
         try:
             self._pipe.send(Execute(attempt.start, attempt.span))
             while (frame := self._pipe.receive()) is not None:
@@ -109,8 +143,15 @@ class Child:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
 
-    def bury(self) -> str:
+    def bury(self) -> Death:
         """Kill what is left and say how it ended."""
+        how = self._end()
+        starved = bool(self._overfull)
+        if not starved and self._process.returncode == -signal.SIGKILL and memory.kernel_kills() > self._kernel_kills:
+            starved, how = True, "the kernel killed its process for lack of memory"
+        return Death(self._overfull or how, starved, self._tail.text(CANCEL_GRACE))
+
+    def _end(self) -> str:
         self._pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(CANCEL_GRACE)  # it is ending by itself: learn how
@@ -169,6 +210,13 @@ class ProcessExecutor:
         killing = threading.Timer(CANCEL_GRACE, child.kill, (attempt,))
         killing.daemon = True
         killing.start()
+
+    def look(self) -> None:
+        """See that no child uses more memory than it may. From the bus's thread, now and then."""
+        with self._lock:
+            children = list(self._children)
+        for child in children:
+            child.look()
 
     def close(self) -> None:
         """See Executor: every child is killed."""
@@ -258,11 +306,14 @@ class ProcessExecutor:
         report = child.execute(self._desk, attempt)
         if report is not None:
             self._desk.end(attempt, _corrected(attempt, report))
-            return child
-        how = child.bury()
+            if report.how != OUT_OF_MEMORY:
+                return child
+            child.kill(None)  # what it still holds is in the way of the next one
+        death = child.bury()
         with self._lock:
             self._children.discard(child)
-        self._desk.end(attempt, _died(attempt, how))
+        if report is None:
+            self._desk.end(attempt, _died(attempt, death))
         return None
 
     def _new_child(self) -> Child:
@@ -280,11 +331,13 @@ def _corrected(attempt: Attempt, report: Finished) -> Finished:
     return report
 
 
-def _died(attempt: Attempt, how: str) -> Finished:
+def _died(attempt: Attempt, death: Death) -> Finished:
     if attempt.overdue is not None:
         failure = encode_failure(attempt.overdue)
         failure.message += "; its process was killed"
         return ended(attempt, judge(attempt, attempt.overdue), failure)
     if attempt.canceled is not None:
         return ended(attempt, Verdict(CANCELED), None)
-    return ended(attempt, Verdict(CRASHED), Failure(type="longshore.core.errors.RunCrashed", message=how))
+    if death.starved:
+        return ended(attempt, Verdict(OUT_OF_MEMORY), Failure("builtins.MemoryError", death.how, death.tail))
+    return ended(attempt, Verdict(CRASHED), Failure("longshore.core.errors.RunCrashed", death.how, death.tail))

@@ -122,16 +122,17 @@ class Worker:
         self._tray: Tray[Note] = Tray(self._loop, self._session.poke)
         self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, self._tray, self._telemetry)
         self._host = WorkflowHost(self._desk, self._config)
+        self._apart = processes.ProcessExecutor(
+            self._desk,
+            self._catalog.modules,
+            store=self._config.store,
+            inline_limit=self._cargo.inline_limit,
+            project=self._config.project,
+        )
         executors: dict[str, Executor] = {
             loops.KIND: loops.LoopExecutor(self._desk),
             threads.KIND: threads.ThreadExecutor(self._desk),
-            processes.KIND: processes.ProcessExecutor(
-                self._desk,
-                self._catalog.modules,
-                store=self._config.store,
-                inline_limit=self._cargo.inline_limit,
-                project=self._config.project,
-            ),
+            processes.KIND: self._apart,
             WORKFLOW: self._host,
         }
         self._desk.executors = self._executors = executors
@@ -174,6 +175,7 @@ class Worker:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._host.look()
+            self._apart.look()
             now = clock()
             late = self._slots.overdue(now)
             for attempt in late:

@@ -21,6 +21,7 @@ from longshore.core.errors import BrokerUnavailableError
 from longshore.core.ids import SessionId
 from longshore.core.message import ChildDied
 from longshore.serialization.envelope import pack
+from longshore.worker import memory
 from longshore.worker.config import ADVISES_VARIABLE, SESSION_VARIABLE, SUPERVISOR_VARIABLE, new_session
 from longshore.worker.desk import log
 from longshore.worker.parent import die_with_parent
@@ -106,10 +107,12 @@ class Supervisor:
         while not self._stopping.is_set():
             began = loop.time()
             session = new_session()
+            kernel_kills = memory.kernel_kills()
             status, words = await self._live(session)
             if status == 0 or (status == -signal.SIGTERM and self._stopping.is_set()):
                 break  # it left; or it had not yet begun when we told it to
-            how = _how(status)
+            starved = status == -signal.SIGKILL and memory.kernel_kills() > kernel_kills
+            how = _how(status) + (" by the kernel, for lack of memory" if starved else "")
             if not words:
                 log.warning("a worker process ended: %s", how)
             telling.add(asyncio.create_task(self._tell(session, how)))

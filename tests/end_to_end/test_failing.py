@@ -3,16 +3,17 @@ is told of it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from longshore import Client
+from longshore import Client, RunCrashed
 from tests.end_to_end.away import lines
 from tests.end_to_end.conftest import Broker, in_status
 from tests.end_to_end.house import House
-from tests.end_to_end.troubled import climbs, silent_once
+from tests.end_to_end.troubled import climbs, faulty, greedy, greedy_once, silent_once
 
 TROUBLED = "tests.end_to_end.troubled"
 
@@ -49,3 +50,37 @@ async def test_an_attempt_that_falls_silent_is_tried_again_and_the_history_says_
     assert await run.result(timeout=20) == 2
     (row,) = [row for row in await run.history() if row["to_status"] == "RETRYING"]
     assert "Stalled: silent.once@1.0.0 gave no sign of life for" in row["reason"]
+
+
+async def test_a_poison_run_is_put_aside_with_the_evidence_of_its_crashes(house: House, client: Client) -> None:
+    run = await client.trigger(faulty())
+    await in_status(run, "BLOCKED", within=30)
+    info = await run.info()
+    assert info["crashes"] == 3 and len(info["crash_evidence"]) == 3
+    for crash in info["crash_evidence"]:
+        assert "SIGSEGV" in crash["reason"] and "in faulty" in crash["stderr"] and crash["worker_id"]
+    why = await run.why_waiting()
+    assert why["kind"] == "person" and "SIGSEGV" in why["text"] and len(why["crashes"]) == 3
+    shown = (await asyncio.to_thread(house.run, "runs", "show", run.id)).stdout
+    assert "SIGSEGV" in shown and "Segmentation fault" in shown
+    crashed = [row for row in await run.history() if "SIGSEGV" in row["reason"]]
+    assert [row["to_status"] for row in crashed] == ["QUEUED", "QUEUED", "BLOCKED"]
+
+
+async def test_a_run_that_takes_too_much_memory_has_crashed_in_the_end_and_says_why(client: Client) -> None:
+    run = await client.trigger(greedy())
+    with pytest.raises(RunCrashed, match="out of memory") as caught:
+        await run.result(timeout=40)
+    assert isinstance(caught.value.__cause__, MemoryError)
+    assert (await run.info())["crashes"] == 3
+
+
+async def test_the_attempt_after_it_goes_to_the_pool_with_more_memory(
+    house: House, client: Client, tmp_path: Path
+) -> None:
+    run = await client.trigger(greedy_once(str(tmp_path)))
+    await in_status(run, "QUEUED", within=30)
+    assert "pool big" in (await run.why_waiting())["text"]
+    house.work(module=TROUBLED, pool="big")
+    assert await run.result(timeout=30) == 1
+    assert [row["reason"] for row in await run.history() if "out of memory" in row["reason"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -32,4 +33,22 @@ def climbs(folder: str, top: int, dies_at: int, fails_at: int) -> list[Any]:
 def silent_once(seconds: float) -> int:
     if context.attempt == 1:
         time.sleep(seconds)
+    return context.attempt
+
+
+@define.action(name="faulty", version="1.0.0", isolation="process")
+def faulty() -> None:
+    ctypes.string_at(0)
+
+
+@define.action(name="greedy", version="1.0.0", isolation="process", memory_limit="160MiB")
+def greedy() -> int:
+    return len(bytearray(1 << 31))
+
+
+@define.action(name="greedy.once", version="1.0.0", isolation="process", memory_limit="160MiB", pool_on_oom="big")
+def greedy_once(folder: str) -> int:
+    if not Path(folder, "starved").exists():
+        Path(folder, "starved").touch()
+        return len(bytearray(1 << 31))
     return context.attempt

@@ -59,6 +59,11 @@ def test_a_task_remembers_what_was_declared() -> None:
     assert "test_define.py:" in routine.place
 
 
+def test_a_task_apart_may_be_bounded_in_memory() -> None:
+    routine = define.task(name="a", isolation="process", memory_limit="1GiB", pool_on_oom="big")(plain)
+    assert (routine.policy.memory_limit, routine.offer().pool_on_oom) == (1 << 30, "big")
+
+
 def test_an_offer_says_the_policy_in_the_words_of_the_bus() -> None:
     offer = define.task(name="t", version="1.0.0", timeout="1.5s", cache_ttl="1us", queue="q")(plain).offer()
     assert (offer.routine, offer.version, offer.kind, offer.cache) == ("t", "1.0.0", "task", True)
@@ -107,6 +112,11 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", max_attempts=True)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", timeout="soon")(plain), "timeout: 'soon' is not a duration"),
         (lambda: define.task(name="a", timeout=0)(plain), "above zero"),
+        (lambda: define.task(name="a", memory_limit="1GiB")(plain), "process of its own"),
+        (lambda: define.task(name="a", isolation="process", memory_limit="lots")(plain), "512MiB"),
+        (lambda: define.task(name="a", isolation="process", memory_limit="1MiB")(plain), "64MiB or more"),
+        (lambda: define.task(name="a", pool_on_oom="big")(plain), "process of its own"),
+        (lambda: define.task(name="a", isolation="process", pool_on_oom="")(plain), "name of a pool"),
         (lambda: define.task(name="a", heartbeat_timeout=0)(plain), "above zero"),
         (lambda: define.workflow(name="a", heartbeat_timeout=1), "leave heartbeat_timeout out"),  # type: ignore[call-arg]
         (lambda: define.task(name="a", cache="yes")(plain), "True or False"),  # type: ignore[arg-type]

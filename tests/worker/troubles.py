@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import mmap
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -86,3 +89,26 @@ def _keep(end: str) -> Any:
 @define.action(name="keeps.nonsense", version="1.0.0")
 def keeps_nonsense() -> None:
     context.checkpoint(object())
+
+
+@define.action(name="greedy", version="1.0.0", isolation="process", memory_limit="160MiB")
+def greedy(how: str) -> Any:
+    if how == "at once":
+        return len(bytearray(1 << 31))
+    if how == "shared":  # no data of the process's own: only who looks at it can tell
+        block = mmap.mmap(-1, 400 << 20)
+        for at in range(0, len(block), 4096):
+            block[at] = 1
+        time.sleep(30)
+    if how == "bit by bit":
+        held = []
+        while True:
+            held.append(b"x" * (1 << 20))
+    return os.getpid()
+
+
+@define.action(name="faulty", version="1.0.0", isolation="process")
+def faulty() -> None:
+    sys.stderr.write("about to touch nothing\n")
+    sys.stderr.flush()
+    ctypes.string_at(0)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, select, text
 
-from longshore.coordinator.store.columns import failure_of, moment
+from longshore.coordinator.store.columns import care_of, failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
@@ -23,6 +23,7 @@ from longshore.coordinator.store.many import Batches
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
+from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
 from longshore.core.parts import Recorded
 from longshore.core.run import FINAL, Status
@@ -72,10 +73,13 @@ class Queries:
 
     def run(self, run_id: str) -> dict[str, Any] | None:
         """One run with its error, or None."""
-        row = self._one(select(*LISTED, run.c.error).where(run.c.id == run_id))
+        row = self._one(select(*LISTED, run.c.error, run.c.care).where(run.c.id == run_id))
         if row is None:
             return None
         fields = _fields(row)
+        care = care_of(row["care"])
+        if care is not None and care.crashes:
+            fields["crash_evidence"] = [fields_of(crash) | {"at": rfc3339(crash.at)} for crash in care.crashes]
         failure = failure_of(row["error"])
         if failure is not None:
             fields["error"] = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}

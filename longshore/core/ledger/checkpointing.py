@@ -20,6 +20,4 @@ def checkpoint(state: State, round_: Round, session: Session, report: Checkpoint
     if run.crashes:
         run.crashes = 0
         run.alone = False
-        if run.care is not None:
-            run.care.crashes = []
         touch(round_, run)

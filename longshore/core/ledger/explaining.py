@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from longshore.core.ids import RunId
-from longshore.core.ledger import placing
+from longshore.core.ledger import evidence, placing
 from longshore.core.ledger.lanes import lane_of
 from longshore.core.ledger.state import State
 from longshore.core.queues import NAMESPACE
@@ -118,7 +118,12 @@ def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:
 
 
 def _blocked(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "person", "text": f"needs a person: {run.reason}", "next_at": run.deadline_at}
+    answer: dict[str, Any] = {"kind": "person", "text": f"needs a person: {run.reason}", "next_at": run.deadline_at}
+    crashes = evidence.shown(run)[-run.crashes :] if run.crashes else []
+    if crashes:
+        answer["holders"] = [f"{one['worker_id']}: {one['reason']}" for one in crashes]
+        answer["crashes"] = crashes
+    return answer
 
 
 def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from longshore.core.ledger import caching, forgetting, pausing, signaling, versioning
+from longshore.core.ledger import caching, evidence, forgetting, pausing, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
+from longshore.core.ledger.evidence import Loss
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
 from longshore.core.ledger.recording import announce, let_go, move, touch
 from longshore.core.ledger.state import Round, Session, State
@@ -94,20 +95,20 @@ def await_version(state: State, round_: Round, run: Run) -> None:
     caching.abdicate(state, run)
 
 
-def crash(state: State, round_: Round, run: Run, session: Session, reason: str, *, charge: bool = True) -> None:
+def crash(state: State, round_: Round, run: Run, session: Session, loss: Loss) -> None:
     """The worker of a run is lost (or its own child process died): the rules of SPEC B for each status it can be in."""
-    status, flow = run.status, run.flow
+    status, flow, reason = run.status, run.flow, loss.reason
     waits = flow is not None and flow.processed_seq >= flow.last_seq and run.id not in session.starting
     _detach(state, round_, run)
     if status is Status.CANCELING:
-        _lost_in_cleanup(state, round_, run, session, reason, charge and not waits)
+        _lost_in_cleanup(state, round_, run, session, loss._replace(charge=loss.charge and not waits))
     elif status is Status.HANGING:
         (run.flow or Flow()).rest_until = None  # only workflows hang; nobody put it away, so the next fact wakes it
         put_away(state, round_, run, reason)
     elif status is Status.DISPATCHED:
         _lost_before_start(state, round_, run, reason)
     else:
-        _lost_while_executing(state, round_, run, session, reason, charge)
+        _lost_while_executing(state, round_, run, session, loss)
 
 
 def put_away(state: State, round_: Round, run: Run, reason: str) -> None:
@@ -134,29 +135,40 @@ def _lost_before_start(state: State, round_: Round, run: Run, reason: str) -> No
     caching.abdicate(state, run)
 
 
-def _lost_while_executing(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
-    if charge:
-        _charge(run, session)
-    if charge and _wants_no_second_try(state, run):
-        conclude(state, round_, run, Status.CRASHED, reason)
+def _lost_while_executing(state: State, round_: Round, run: Run, session: Session, loss: Loss) -> None:
+    reason = loss.reason
+    if loss.charge:
+        _charge(round_, run, session, loss)
+    if loss.charge and _wants_no_second_try(state, run):
+        conclude(state, round_, run, Status.CRASHED, reason, error=_starved(loss))
         return
     if run.crashes >= CRASHES_TO_BLOCK:
-        block(state, round_, run, f"{run.crashes} crashes in a row; last: {reason}")
+        text = f"{run.crashes} crashes in a row; last: {reason}"
+        if loss.starved:  # what it lacks is known, and no person can look it up: it ends
+            conclude(state, round_, run, Status.CRASHED, text, error=_starved(loss))
+        else:
+            block(state, round_, run, text)
         return
+    evidence.move_on(state, run, loss)
     run.alone = run.crashes >= CRASHES_TO_ISOLATE
     requeue(state, round_, run, reason, ahead=True, worker=run.worker_id)
     caching.abdicate(state, run)
 
 
-def _lost_in_cleanup(state: State, round_: Round, run: Run, session: Session, reason: str, charge: bool) -> None:
+def _starved(loss: Loss) -> Failure | None:
+    return Failure("builtins.MemoryError", loss.reason, loss.tail) if loss.starved else None
+
+
+def _lost_in_cleanup(state: State, round_: Round, run: Run, session: Session, loss: Loss) -> None:
     """A workflow whose code had begun is placed once more, until its grace is over; nothing else has a cleanup that
     could go on elsewhere. What it answered stands, so no call of its cleanup is made twice."""
+    reason, charge = loss.reason, loss.charge
     if not is_started_workflow(run):
         conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
         return
     ordered = run.reason  # why it is canceled: its code is told that again
     if charge:
-        _charge(run, session)
+        _charge(round_, run, session, loss)
     if charge and _wants_no_second_try(state, run):
         conclude(state, round_, run, Status.CANCELED, f"{ordered}; {reason} during its cleanup")
         return
@@ -170,8 +182,9 @@ def _lost_in_cleanup(state: State, round_: Round, run: Run, session: Session, re
     state.enqueue(run, AHEAD)
 
 
-def _charge(run: Run, session: Session) -> None:
+def _charge(round_: Round, run: Run, session: Session, loss: Loss) -> None:
     run.crashes += 1
+    evidence.note(round_, run, loss)
     if session.closed:  # a child process that died is no question of silence: that charge stays
         session.charged[run.id] = run.epoch
 
@@ -187,6 +200,7 @@ def give_back_charge(state: State, round_: Round, session: Session) -> None:
         run = state.runs.get(run_id)
         if run is not None and run.crashes and run.epoch <= epoch + 1:
             run.crashes -= 1
+            evidence.take_back(run)
             alone, run.alone = run.alone, run.crashes >= CRASHES_TO_ISOLATE
             if run.ticket and alone != run.alone:
                 state.enqueue(run, AHEAD)  # it waits among the others again

@@ -9,6 +9,7 @@ from longshore.core.differences import with_recorded
 from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import annotating, caching, continuing, failing, limiting
 from longshore.core.ledger.ending import conclude
+from longshore.core.ledger.evidence import loss_of
 from longshore.core.ledger.recording import move, owned
 from longshore.core.ledger.state import Round, Session, Speed, State
 from longshore.core.message import Failure, Finished, Released, Started, Suspended
@@ -104,8 +105,11 @@ def _difference(round_: Round, run: Run, report: Finished) -> str:
 
 
 def _crashed(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
-    reason = report.error.message if report.error else "its process died"
-    failing.crash(state, round_, run, session, reason)
+    failing.crash(state, round_, run, session, loss_of(report.error))
+
+
+def _out_of_memory(state: State, round_: Round, session: Session, run: Run, report: Finished) -> None:
+    failing.crash(state, round_, run, session, loss_of(report.error, starved=True))
 
 
 _END = {
@@ -117,6 +121,7 @@ _END = {
     "system_failure": _system_failure,
     "nondeterminism": _nondeterminism,
     "crashed": _crashed,
+    "out_of_memory": _out_of_memory,
     "continued": continuing.continued,
 }
 

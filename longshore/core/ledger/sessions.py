@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from longshore.core.ids import SessionId
 from longshore.core.ledger import delivering, failing, keeping, placing
+from longshore.core.ledger.evidence import Loss
 from longshore.core.ledger.recording import direct
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, Hello, Ping, Welcome
@@ -225,7 +226,7 @@ def take_back(state: State, round_: Round) -> None:
         reason = state.reasons.get(session_id, "its worker was lost")
         for run_id in list(session.held)[: round_.room]:
             round_.room -= 1
-            failing.crash(state, round_, state.runs[run_id], session, reason, charge=reason != LEFT)
+            failing.crash(state, round_, state.runs[run_id], session, Loss(reason, charge=reason != LEFT))
         if session.held:
             return
         del state.orphaned[session_id]
