@@ -76,6 +76,8 @@ def test_retries_keep_the_version_of_the_first_start_though_a_newer_one_has_come
     world.tick(61)
     world.tick(61)
     assert (world.status(run_id), world.starts(new)) == (S.PENDING_VERSION, [])
+    why = world.ledger.why(run_id, world.now)
+    assert why is not None and why["text"] == "no worker offers t@1.0.0; offered versions: 2.0.0"
     back = world.join("back", offers=[task(version="1.0.0", max_attempts=3)])
     (again,) = world.starts(back)
     assert (again.run_id, again.version, again.attempt) == (run_id, "1.0.0", 2)

@@ -358,7 +358,8 @@ def unpin(run: Run) -> None:
 
 def missing_version(state: State, run: Run) -> str:
     """Why nobody can take this run, with the nearest names that are offered."""
-    wanted = run.routine + (f"@{run.asked_version}" if run.asked_version else "")
+    version = run.version or run.asked_version
+    wanted = f"{run.routine}@{version}" if version else run.routine
     known = sorted(state.newest)
     if run.routine in state.newest:
         return f"no worker offers {wanted}; offered versions: {', '.join(state.newest[run.routine])}"
