@@ -3,6 +3,7 @@
 It knows the bus and the messages, never the ledger's rules: what is accepted, refused or retried is decided elsewhere.
 """
 
+from longshore.client.bulks import BulkHandle
 from longshore.client.client import Client
 from longshore.client.fields import Fields
 from longshore.client.many import Batch, Started
@@ -10,11 +11,12 @@ from longshore.client.orders import Order
 from longshore.client.outside import Completion
 from longshore.client.run import Change, Run
 from longshore.client.sync import SyncClient
-from longshore.client.sync_many import SyncBatch
+from longshore.client.sync_many import SyncBatch, SyncBulk
 from longshore.client.sync_run import SyncRun
 
 __all__ = [
     "Batch",
+    "BulkHandle",
     "Change",
     "Client",
     "Completion",
@@ -23,6 +25,7 @@ __all__ = [
     "Run",
     "Started",
     "SyncBatch",
+    "SyncBulk",
     "SyncClient",
     "SyncRun",
 ]

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
+from longshore.client.bulks import BulkHandle, bulk_of
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
 from longshore.client.orders import seconds
 from longshore.client.run import Run
 from longshore.core.batches import ABORTED, OPEN
+from longshore.core.bulks import CANCEL
 from longshore.core.errors import BatchAborted, UnavailableError
 from longshore.routines.options import Duration
 
@@ -49,6 +51,12 @@ class Batch:
     async def runs(self, *, status: str | None = None, limit: int = 50) -> list[Fields]:
         """Its newest runs, as plain fields."""
         return rows(await self._conversation.ask("runs", batch_id=self.id, status=status, limit=limit))
+
+    async def cancel(self, reason: str = "") -> BulkHandle:
+        """Cancel all of its runs that have not ended, as one bulk order. While it is open more may come."""
+        order = bulk_of(CANCEL, {"batch_id": self.id}, reason, None)
+        await self._conversation.order(order)
+        return BulkHandle(self._conversation, order.bulk_id)
 
     async def wait(self, timeout: Duration | None = None) -> Fields:
         """Its fields once it is sealed and all of its runs have ended, however each of them did.

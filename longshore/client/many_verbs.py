@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar, Unpack
 
 from longshore.client.batches import Keeper, Sending
+from longshore.client.bulks import BulkHandle, Which, bulk_of
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, rows
 from longshore.client.many import Batch, Started
 from longshore.client.orders import Order, RunOptions, batch_id_of, new_batch_id
 from longshore.client.run import Run
+from longshore.core.bulks import CANCEL
 from longshore.routines import Call
 
 R = TypeVar("R")
@@ -83,6 +85,28 @@ class ManyVerbs(ABC):
         """The newest batches, as plain fields, the newest first."""
         talk, _ = self._talking()
         return rows(await talk.ask("batches", status=status, limit=limit))
+
+    async def cancel_runs(self, *, reason: str = "", bulk_id: str | None = None, **which: Unpack[Which]) -> BulkHandle:
+        """Cancel all runs that fit, as they are now, group by group: a handle to look, wait and abort with.
+
+        `which` are conditions that all must fit: status (one or several), routine (its name, or name@version), version,
+        tag, queue, concurrency_key, batch_id, parent_id, created_after, created_before; `all=True` alone means every
+        run. The same `bulk_id` again is the same order. Raises UsageError.
+        """
+        talk, _ = self._talking()
+        order = bulk_of(CANCEL, which, reason, bulk_id)
+        await talk.order(order)
+        return BulkHandle(talk, order.bulk_id)
+
+    def bulk(self, bulk_id: str) -> BulkHandle:
+        """A handle of a bulk order. Nothing is asked yet."""
+        talk, _ = self._talking()
+        return BulkHandle(talk, bulk_id)
+
+    async def bulks(self, *, limit: int = 50) -> list[Fields]:
+        """The newest bulk orders, as plain fields, the newest first."""
+        talk, _ = self._talking()
+        return rows(await talk.ask("bulks", limit=limit))
 
     def _sending(self, timeout: Seconds, options: RunOptions) -> tuple[Sending, Callable[[Any], Awaitable[Run[Any]]]]:
         """A batch to be sent, and what is done with each of its items."""

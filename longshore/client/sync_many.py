@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar, Unpack
 
+from longshore.client.bulks import BulkHandle, Which
 from longshore.client.fields import Fields
 from longshore.client.many import Batch, Started
 from longshore.client.many_verbs import ACCEPT_TIMEOUT, ManyVerbs, Seconds
@@ -44,9 +45,41 @@ class SyncBatch:
         """See Batch.runs."""
         return self._thread.call(self._batch.runs(status=status, limit=limit))
 
+    def cancel(self, reason: str = "") -> SyncBulk:
+        """See Batch.cancel."""
+        return SyncBulk(self._thread, self._thread.call(self._batch.cancel(reason)))
+
     def wait(self, timeout: Duration | None = None) -> Fields:
         """See Batch.wait."""
         return self._thread.call(self._batch.wait(timeout))
+
+
+class SyncBulk:
+    """A bulk order, by its id: the verbs of `BulkHandle` without await."""
+
+    def __init__(self, thread: LoopThread, bulk: BulkHandle) -> None:
+        self._thread = thread
+        self._bulk = bulk
+
+    def __repr__(self) -> str:
+        return repr(self._bulk)
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._bulk.id
+
+    def progress(self) -> Fields:
+        """See BulkHandle.progress."""
+        return self._thread.call(self._bulk.progress())
+
+    def wait(self, timeout: Duration | None = None) -> Fields:
+        """See BulkHandle.wait."""
+        return self._thread.call(self._bulk.wait(timeout))
+
+    def abort(self) -> Fields:
+        """See BulkHandle.abort."""
+        return self._thread.call(self._bulk.abort())
 
 
 class SyncStarted(list[SyncRun[R]]):
@@ -105,6 +138,21 @@ class SyncManyVerbs(ABC):
         """See Client.batches."""
         thread, verbs = self._verbs()
         return thread.call(verbs.batches(status=status, limit=limit))
+
+    def cancel_runs(self, *, reason: str = "", bulk_id: str | None = None, **which: Unpack[Which]) -> SyncBulk:
+        """See Client.cancel_runs."""
+        thread, verbs = self._verbs()
+        return SyncBulk(thread, thread.call(verbs.cancel_runs(reason=reason, bulk_id=bulk_id, **which)))
+
+    def bulk(self, bulk_id: str) -> SyncBulk:
+        """See Client.bulk."""
+        thread, verbs = self._verbs()
+        return SyncBulk(thread, verbs.bulk(bulk_id))
+
+    def bulks(self, *, limit: int = 50) -> list[Fields]:
+        """See Client.bulks."""
+        thread, verbs = self._verbs()
+        return thread.call(verbs.bulks(limit=limit))
 
 
 def _sync(thread: LoopThread, one: Any) -> Any:

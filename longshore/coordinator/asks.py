@@ -15,6 +15,8 @@
 | schedules     |         | routine, limit, after (the last row's id)               | rows, by id                |
 | schedule      |         | id                                | its fields, with its arguments                   |
 | schedule_next |         | id, count                         | its next ticks                                   |
+| bulk          |         | bulk_id                           | how far a bulk order is                          |
+| bulks         |         | limit                             | rows, newest first                               |
 | workers       |         |                                   | rows                                             |
 | queues        |         | after (the last row's name), limit | rows, by name                                   |
 | dead          |         | limit, cursor (the last row's id) | rows, newest first                               |
@@ -177,6 +179,18 @@ def _batches(ask: Ask, queries: Queries, memory: Memory) -> Any:
     return queries.many.batches(status=status, limit=_limit(ask, 50))
 
 
+def _bulk(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    bulk_id = _text_param(ask, "bulk_id")
+    found = queries.many.bulk(bulk_id)
+    if found is None:
+        raise Refused("unknown_bulk", f"there is no bulk order {bulk_id!r}")
+    return found
+
+
+def _bulks(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    return queries.many.bulks(_limit(ask, 50))
+
+
 def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
     address = ask.params.get("address", "")
     if not isinstance(address, str):
@@ -265,6 +279,8 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "schedules": _schedules,
     "schedule": _schedule,
     "schedule_next": _schedule_next,
+    "bulk": _bulk,
+    "bulks": _bulks,
     "workers": _workers,
     "queues": _queues,
     "dead": _dead,

@@ -371,7 +371,7 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
-    if not needs.batches.isdisjoint(changes.batches):
+    if not (needs.batches.isdisjoint(changes.batches) and needs.bulks.isdisjoint(changes.bulks)):
         return True
     if (
         needs.idempotency_keys

@@ -14,6 +14,7 @@ import msgspec
 
 from longshore.core.batches import Batch
 from longshore.core.beginnings import Beginnings
+from longshore.core.bulks import BulkPage, BulkRow
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
@@ -115,6 +116,7 @@ class Needs(msgspec.Struct, gc=False):
     """Which of these orders (by id) to annotate these runs were taken already."""
     batches: set[str] = msgspec.field(default_factory=set)
     """Batches that are not open (unknown ones are absent from the facts)."""
+    bulks: set[str] = msgspec.field(default_factory=set)
     suspended_due: bool = False
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
@@ -154,6 +156,9 @@ class Facts(msgspec.Struct, gc=False):
     annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     batches: dict[str, Batch] = msgspec.field(default_factory=dict)
+    bulks: dict[str, BulkRow] = msgspec.field(default_factory=dict)
+    bulk_pages: list[BulkPage] = msgspec.field(default_factory=list)
+    """With the open cursors: the next page of each bulk order under way (at most 1,000 runs together)."""
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -297,6 +302,7 @@ class Changes(msgspec.Struct, gc=False):
     queues: dict[str, QueueRow | None] = msgspec.field(default_factory=dict)
     """Rules of queues; None: it has none any more."""
     batches: dict[str, Batch] = msgspec.field(default_factory=dict)
+    bulks: dict[str, BulkRow] = msgspec.field(default_factory=dict)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -339,6 +345,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.workers_until
             or self.queues
             or self.batches
+            or self.bulks
             or self.cursors
             or self.cursors_done
             or self.returned

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from longshore.core.bulks import RunFilter
 from longshore.core.ids import Address, RunId, WorkerId
 from longshore.core.parts import Edit, Options, Value
 from longshore.core.schedules import ALLOW, GRACE_MS, SKIP, UTC_NAME
@@ -53,6 +54,29 @@ class SealBatch(Message, tag=tag_of):
 
     batch_id: str
     items: int | None = None
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class Bulk(Message, tag=tag_of):
+    """Order something (`what`: cancel) for all runs that fit the filter, as they are now: done group by group. The same
+    `bulk_id` again is the same order; `by` is who says so. Answered with Answer when it is taken down."""
+
+    bulk_id: str
+    what: str
+    filter: RunFilter = msgspec.field(default_factory=RunFilter)
+    reason: str = ""
+    by: str = ""
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
+class AbortBulk(Message, tag=tag_of):
+    """Go no further with a bulk order; what is done stays done. Answered with Answer."""
+
+    bulk_id: str
     ask_id: str = ""
     reply_to: str = ""
     plain: bool = False
@@ -288,9 +312,9 @@ class DeleteSchedule(Message, tag=tag_of):
 
 
 class Ask(Message, tag=tag_of):
-    """A question. `what`: run, outcome, history, tree, why, runs, batch, batches, workers, queues, schedules, schedule,
-    schedule_next, dead, dead_letter, ping. Answered with Answer; `outcome` also registers the asker, who gets
-    RunChanged when the run ends."""
+    """A question. `what`: run, outcome, history, tree, why, runs, batch, batches, bulk, bulks, workers, queues,
+    schedules, schedule, schedule_next, dead, dead_letter, ping. Answered with Answer; `outcome` also registers the
+    asker, who gets RunChanged when the run ends."""
 
     what: str
     ask_id: str
@@ -304,7 +328,7 @@ RunOrder = Cancel | Resume | Pause | Reschedule
 
 QueueOrder = LimitQueue | PauseQueue | ResumeQueue
 ScheduleOrder = CreateSchedule | PauseSchedule | ResumeSchedule | DeleteSchedule
-BatchOrder = OpenBatch | SealBatch | AbortBatch
+BatchOrder = OpenBatch | SealBatch | AbortBatch | Bulk | AbortBulk
 
 RunMade = Fork | Rerun
 Order = RunOrder | Signal | CompleteToken | RunMade | Annotate | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from longshore.core.orders import AbortBatch, Command, OpenBatch, SealBatch
+from longshore.core.bulks import RunFilter
+from longshore.core.orders import AbortBatch, AbortBulk, Bulk, Command, OpenBatch, SealBatch
 
 
 class _Foreign(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -50,4 +51,28 @@ class ForeignAbortBatch(_Foreign, tag="abort_batch"):
         return AbortBatch(self.batch_id, self.reason, plain=True)
 
 
-ForeignMany = ForeignOpenBatch | ForeignSealBatch | ForeignAbortBatch
+class ForeignBulk(msgspec.Struct, tag_field="type", tag="bulk", forbid_unknown_fields=True):
+    """Order something for many runs."""
+
+    bulk_id: str
+    what: str
+    filter: RunFilter
+    reason: str = ""
+    by: str = ""
+
+    def own(self) -> Command:
+        """See Bulk."""
+        return Bulk(self.bulk_id, self.what, self.filter, self.reason, self.by, plain=True)
+
+
+class ForeignAbortBulk(msgspec.Struct, tag_field="type", tag="abort_bulk", forbid_unknown_fields=True):
+    """Go no further with it."""
+
+    bulk_id: str
+
+    def own(self) -> Command:
+        """See AbortBulk."""
+        return AbortBulk(self.bulk_id, plain=True)
+
+
+ForeignMany = ForeignOpenBatch | ForeignSealBatch | ForeignAbortBatch | ForeignBulk | ForeignAbortBulk

@@ -26,7 +26,7 @@ from longshore.core.message import (
     RunChanged,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, OpenBatch, QueueOrder, SealBatch
+from longshore.core.orders import AbortBatch, AbortBulk, BatchOrder, Bulk, OpenBatch, QueueOrder, SealBatch
 from longshore.core.run import FINAL
 from longshore.serialization.arguments import decode_arguments
 from longshore.serialization.envelope import pack, unpack_commands
@@ -51,7 +51,7 @@ class Scripted:
         self.queue_orders: list[QueueOrder] = []
         self.queue_refusals: list[dict[str, str]] = []
         """What the next orders about queues are refused with."""
-        self.batch_orders: list[OpenBatch | SealBatch | AbortBatch] = []
+        self.batch_orders: list[BatchOrder] = []
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -130,9 +130,9 @@ class Scripted:
                 self.queue_orders.append(command)
                 refusal = self.queue_refusals.pop(0) if self.queue_refusals else None
                 to.append(Answer(command.ask_id, data={"name": command.queue}, error=refusal))
-            case OpenBatch() | SealBatch() | AbortBatch():
+            case OpenBatch() | SealBatch() | AbortBatch() | Bulk() | AbortBulk():
                 self.batch_orders.append(command)
-                to.append(Answer(command.ask_id, data={"batch_id": command.batch_id, "status": "open"}))
+                to.append(Answer(command.ask_id, data={"status": "taken"}))
             case Cancel(run_id=run_id):
                 to.append(self._canceled(command))
                 to += [self.ended[run_id]] if run_id in self.ended else []

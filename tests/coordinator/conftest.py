@@ -14,10 +14,13 @@ import pytest
 
 from longshore.broker import Bus, connect
 from longshore.broker.local import LocalRouter
+from longshore.client import Client
 from longshore.coordinator import Coordinator
 from longshore.coordinator.store import Store
 from longshore.core.changes import Changes, Snapshot
 from longshore.core.envelope import Names
+from longshore.settings import load
+from longshore.telemetry import Telemetry
 from tests.coordinator.peers import Caller, Worker
 from tests.coordinator.rows import NOW
 from tests.support.rabbit import RabbitElsewhere, RabbitNode
@@ -82,6 +85,10 @@ class Site:
         self.missing = coordinator.missing
         return running
 
+    def new_bus(self, user: str) -> Bus:
+        """A bus that is not open yet."""
+        return self._make_bus(user)
+
     async def bus(self, user: str) -> Bus:
         bus = self._make_bus(user)
         await bus.open(timeout=20)
@@ -129,3 +136,13 @@ async def rabbit_site(rabbit: RabbitNode | RabbitElsewhere, tmp_path: Path) -> A
     url = rabbit.vhost()
     async with AsyncExitStack() as stack:
         yield Site(lambda user: connect(url, NAMES), tmp_path, stack)
+
+
+@pytest.fixture
+async def client(site: Site, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of the site on the local bus; it may be there before any coordinator."""
+    settings = load(
+        payload_url=f"file:{tmp_path / 'payloads'}", broker_url="local:unused.sock", namespace=NAMES.namespace
+    )
+    async with Client(settings=settings, bus=site.new_bus("client"), telemetry=Telemetry()) as client:
+        yield client

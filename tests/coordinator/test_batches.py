@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +12,9 @@ from longshore import Client, Order
 from longshore.core.errors import BatchAborted, Rejected
 from longshore.core.ledger import LedgerConfig
 from longshore.core.message import Start
-from longshore.settings import load
-from longshore.telemetry import Telemetry
-from tests.coordinator.conftest import NAMES, Site, stop
+from tests.coordinator.conftest import Site, stop
 from tests.coordinator.peers import WITHIN, task
 from tests.support.wait import eventually
-
-
-@pytest.fixture
-async def client(site: Site, tmp_path: Path) -> AsyncIterator[Client]:
-    settings = load(
-        payload_url=f"file:{tmp_path / 'payloads'}", broker_url="local:unused.sock", namespace=NAMES.namespace
-    )
-    async with Client(settings=settings, bus=site._make_bus("client"), telemetry=Telemetry()) as client:
-        yield client
 
 
 async def test_a_thousand_in_one_call_are_one_sealed_batch(site: Site, client: Client) -> None:

@@ -6,8 +6,11 @@ import copy
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from longshore.coordinator.calendar import fill
 from longshore.core.batches import OPEN, Batch
+from longshore.core.bulks import RUNNING, BulkPage, BulkRow, statuses_of
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import (
     CANCEL_CHILDREN,
@@ -55,6 +58,7 @@ class Book:
         self.cursors: dict[str, Cursor] = {}
         self.batches: dict[str, Batch] = {}
         self.batch_of: dict[RunId, str] = {}
+        self.bulks: dict[str, BulkRow] = {}
         self.returned: dict[RunId, ReturnedReply] = {}
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
@@ -105,6 +109,7 @@ class Book:
                 run_id, expires = self.cache[key]
                 facts.cache[key] = CacheHit(run_id, self.results.get(run_id), self.runs[run_id].version, expires)
         facts.idempotency = {key: self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency}
+        facts.bulks = {one: copy.copy(self.bulks[one]) for one in needs.bulks if one in self.bulks}
         facts.batches = {one: copy.copy(self.batches[one]) for one in needs.batches if one in self.batches}
         for session in needs.sessions:
             if session in self.workers:
@@ -131,6 +136,8 @@ class Book:
             self._read_runs(facts, facts.suspended_due)
         if needs.cursors:
             self._read_cursors(facts)
+            facts.bulk_pages = [self._bulk_page(bulk) for bulk in self.bulks.values() if bulk.status == RUNNING]
+            self._read_runs(facts, [run_id for page in facts.bulk_pages for _, run_id in page.runs])
         if needs.kept:
             facts.kept = kept_page(self, needs.kept)
         if needs.replies_due:
@@ -262,6 +269,18 @@ class Book:
         ended = run.finished_at is not None and before is not None and run.finished_at < before
         return ended or token.generation < (run.flow.generation if run.flow else 0)
 
+    def _bulk_page(self, bulk: BulkRow) -> BulkPage:
+        numbered = list(enumerate(self.runs.values(), 1))[bulk.after : bulk.upto]
+        fitting = [
+            (no, run.id)
+            for no, run in numbered
+            if run.status in statuses_of(bulk.what, bulk.filter)
+            and (not bulk.filter.routine or run.routine == bulk.filter.routine)
+        ]
+        page = fitting[:PAGE]
+        last = len(page) == len(fitting)
+        return BulkPage(copy.copy(bulk), page, bulk.upto if last else page[-1][0], last)
+
     def _read_cursors(self, facts: Facts) -> None:
         for cursor in sorted(self.cursors.values(), key=lambda one: one.kind)[:10]:
             if cursor.kind != CANCEL_CHILDREN:
@@ -362,6 +381,9 @@ class Book:
             for row in closed:
                 if row.since is not None and row.since < until:
                     del self.workers[row.session]
+        for one, bulk in changes.bulks.items():
+            upto = self.bulks[one].upto if one in self.bulks else len(self.runs)
+            self.bulks[one] = msgspec.structs.replace(bulk, upto=upto)
         self.batches |= {one: copy.copy(batch) for one, batch in changes.batches.items()}
         for cursor in changes.cursors:
             self.cursors[cursor.id] = copy.deepcopy(cursor)

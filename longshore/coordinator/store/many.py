@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, select, text
 
+from longshore.coordinator.store.bulks import BulkRows, bulk_of, bulk_values, newest, pages
 from longshore.coordinator.store.columns import Micros, moment, moment_of, names
-from longshore.coordinator.store.statements import ManyKeys
+from longshore.coordinator.store.faults import translated
+from longshore.coordinator.store.statements import ManyKeys, marks_of, upsert
 from longshore.coordinator.store.tables import batch, run
 from longshore.core.batches import Batch, fields_of
+from longshore.core.bulks import fields_of as bulk_fields
+from longshore.core.changes import Changes, Facts, Needs
+from longshore.core.ids import RunId
 from longshore.core.run import FINAL
 
 BATCH: Final = names("id status created_at closed_at runs existing refused items patience_ms reason")
 _BATCH: Final = ", ".join(BATCH)
 
+GROUP: Final = 1000
+
 All = Callable[[Select[Any]], Sequence[Mapping[str, Any]]]
 """Gives all rows of a question."""
+
+
+class Many:
+    """What the writer keeps and the reader gives of batches and bulk orders."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._batches = upsert("batch", BATCH, mark)
+        self._bulks = BulkRows(mark)
+
+    def steps(self, changes: Changes, at: Micros) -> list[tuple[Any, Sequence[Any]]]:
+        """What is to be written."""
+        found: list[tuple[Any, Sequence[Any]]] = []
+        if changes.batches:
+            found.append((self._batches, [batch_values(one, at) for one in changes.batches.values()]))
+        if changes.bulks:
+            found.append((self._bulks, [bulk_values(one, at) for one in changes.bulks.values()]))
+        return found
+
+    def read(self, connection: Connection, needs: Needs, facts: Facts) -> Iterator[RunId]:
+        """Tell the facts; gives the runs that the pages are about."""
+        if needs.batches:
+            facts.batches = batches_of(connection, needs.batches, self._mark)
+        found = (bulk_of(connection, bulk_id, self._mark) for bulk_id in needs.bulks)
+        facts.bulks = {bulk.id: bulk for bulk in found if bulk is not None}
+        if needs.cursors:
+            facts.bulk_pages = pages(connection, GROUP, self._mark)
+        return (run_id for page in facts.bulk_pages for _, run_id in page.runs)
 
 
 def batch_values(one: Batch, at: Micros) -> tuple[Any, ...]:
@@ -63,11 +98,26 @@ def _batch(row: Any) -> Batch:
     )
 
 
-class Batches:
-    """Answers about batches."""
+class ManyQueries:
+    """Answers about batches and bulk orders."""
 
-    def __init__(self, ask: All) -> None:
+    def __init__(self, ask: All, connect: Callable[[], Connection]) -> None:
         self._ask = ask
+        self._connect = connect
+
+    def bulk(self, bulk_id: str) -> dict[str, Any] | None:
+        """One bulk order, or None."""
+        with translated("the ledger cannot be asked"):
+            connection = self._connect()
+            found = bulk_of(connection, bulk_id, marks_of(connection))
+        return None if found is None else bulk_fields(found)
+
+    def bulks(self, limit: int) -> list[dict[str, Any]]:
+        """The newest bulk orders first."""
+        with translated("the ledger cannot be asked"):
+            connection = self._connect()
+            found = newest(connection, limit, marks_of(connection))
+        return [bulk_fields(one) for one in found]
 
     def batch(self, batch_id: str) -> dict[str, Any] | None:
         """One batch, with how many of its runs stand where; None if there is none."""

@@ -19,7 +19,7 @@ from longshore.coordinator.store.columns import care_of, failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
-from longshore.coordinator.store.many import Batches
+from longshore.coordinator.store.many import ManyQueries
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
 from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
@@ -67,7 +67,7 @@ class Queries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Connection | None = None
-        self.many = Batches(self._all)
+        self.many = ManyQueries(self._all, self._reading)
 
     # -------------------------------------------------------------------------------------------------------- runs
 

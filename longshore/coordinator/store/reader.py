@@ -28,7 +28,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
-from longshore.coordinator.store.many import batches_of, open_batches
+from longshore.coordinator.store.many import Many, open_batches
 from longshore.coordinator.store.queues import all_rules
 from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
@@ -88,6 +88,7 @@ class Reader:
         with translated("the ledger's database cannot be opened"):
             mark = marks_of(self._connect())
         self._mark = mark
+        self._many = Many(mark)
         self._runs = ManyKeys(f"SELECT {_RUN} FROM run WHERE id IN ({{keys}})", mark)
         self._cache = ManyKeys(
             "SELECT cache.key, cache.run_id, cache.expires_at, run.result, run.result_ref, run.version "
@@ -163,8 +164,8 @@ class Reader:
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
                 wanted.update(facts.suspended_due)
-            if needs.batches:
-                facts.batches = batches_of(connection, needs.batches, self._mark)
+            if needs.batches or needs.bulks or needs.cursors:
+                wanted.update(self._many.read(connection, needs, facts))
             if needs.cursors:
                 facts.cursors = self._cursors(connection)
                 wanted.update(*(one.children for one in facts.cursors))

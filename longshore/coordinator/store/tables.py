@@ -392,6 +392,28 @@ keep: Final = Table(
 )
 """What the newest version of a routine says of its runs that have ended."""
 
+bulk: Final = Table(
+    "bulk",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("what"),
+    _text("filter"),
+    _text("reason"),
+    _text("by"),
+    _text("status"),
+    _time("created_at"),
+    _time("finished_at"),
+    _whole("matched"),
+    _whole("done"),
+    _whole("refused"),
+    _whole("after"),
+    _whole("upto"),
+    sqlite_with_rowid=False,
+)
+Index("bulk_created", bulk.c.created_at)
+_RUNNING: Final = text("status = 'running'")
+Index("bulk_running", bulk.c.created_at, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
+
 returned_reply: Final = Table(
     "returned_reply",
     metadata,

@@ -21,7 +21,7 @@ from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
-from longshore.coordinator.store.many import BATCH, batch_values
+from longshore.coordinator.store.many import Many
 from longshore.coordinator.store.objects import Naming
 from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
@@ -141,7 +141,7 @@ class Writer:
         self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
         self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
         self._queues = QueueRows(mark)
-        self._batches = upsert("batch", BATCH, mark)
+        self._many = Many(mark)
         self._cursors = upsert("cursor", _CURSOR, mark)
         self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
         self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
@@ -274,8 +274,8 @@ class Writer:
             steps.append(
                 (self._queues, [(name, row and queue_values(row, at)) for name, row in changes.queues.items()])
             )
-        if changes.batches:
-            steps.append((self._batches, [batch_values(one, at) for one in changes.batches.values()]))
+        if changes.batches or changes.bulks:
+            steps += self._many.steps(changes, at)
         if changes.cursors or changes.cursors_done:
             self._write_cursors(steps, changes, at)
         if changes.returned or changes.returned_done:

@@ -23,6 +23,7 @@ from longshore.core.ids import RunId, SessionId
 from longshore.core.ledger import (
     annotating,
     batching,
+    bulking,
     canceling,
     checkpointing,
     commanding,
@@ -91,7 +92,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.orders import AbortBatch, AbortBulk, Bulk, OpenBatch, SealBatch
 from longshore.core.records import ReturnedReply
 from longshore.core.run import Run
 
@@ -320,6 +321,8 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     OpenBatch: batching.open_batch,
     SealBatch: batching.seal,
     AbortBatch: batching.abort,
+    Bulk: bulking.order,
+    AbortBulk: bulking.abort,
     Mark: _mark,
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,

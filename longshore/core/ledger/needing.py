@@ -33,7 +33,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.orders import AbortBatch, AbortBulk, Bulk, OpenBatch, SealBatch
 from longshore.core.parts import Options
 from longshore.core.run import Run, Status
 
@@ -140,6 +140,10 @@ def _need_rerun(state: State, needs: Needs, message: Rerun) -> None:
         needs.runs.add(message.rerun_id)
 
 
+def _need_bulk(state: State, needs: Needs, message: Bulk | AbortBulk) -> None:
+    needs.bulks.add(message.bulk_id)
+
+
 def _need_token(state: State, needs: Needs, message: CompleteToken) -> None:
     needs.tokens.add(message.token)
 
@@ -221,6 +225,8 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     OpenBatch: _need_batch,
     SealBatch: _need_batch,
     AbortBatch: _need_batch,
+    Bulk: _need_bulk,
+    AbortBulk: _need_bulk,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,

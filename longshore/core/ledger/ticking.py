@@ -12,6 +12,7 @@ from longshore.core.cursors import CANCEL_CHILDREN, FORGET_ROWS, FORGET_TREE
 from longshore.core.ids import RunId
 from longshore.core.ledger import (
     batching,
+    bulking,
     caching,
     canceling,
     delivering,
@@ -42,6 +43,7 @@ def tick(state: State, round_: Round) -> None:
     _fill_equals(state, round_)
     keeping.step(state, round_)
     _move_cursors(state, round_)
+    bulking.move_on(state, round_)
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
     _redeliver(state, round_)

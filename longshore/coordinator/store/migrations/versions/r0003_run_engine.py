@@ -35,6 +35,15 @@ def upgrade() -> None:
     op.create_index("batch_created", "batch", ["created_at"])
     _index("batch_open", "batch", ["id"], "closed_at = 0")
     op.create_table(
+        "bulk",
+        sa.Column("id", sa.Text(), primary_key=True, nullable=False),
+        *[sa.Column(name, sa.Text(), nullable=False) for name in ("what", "filter", "reason", "by", "status")],
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in BULK_NUMBERS],
+        sqlite_with_rowid=False,
+    )
+    op.create_index("bulk_created", "bulk", ["created_at"])
+    _index("bulk_running", "bulk", ["created_at"], "status = 'running'")
+    op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in QUEUE_LIMITS],
@@ -54,6 +63,7 @@ INDEXES = (
     ("run_queue", ["queue", "no"], "queue <> 'default'"),
     ("run_key", ["concurrency_key", "no"], "concurrency_key <> ''"),
 )
+BULK_NUMBERS = ("created_at", "finished_at", "matched", "done", "refused", "after", "upto")
 BATCH_NUMBERS = ("created_at", "closed_at", "runs", "existing", "refused", "items", "patience_ms")
 QUEUE_LIMITS = ("concurrency", "key_concurrency", "rate_starts", "rate_ms", "max_size")
 
@@ -136,6 +146,7 @@ def downgrade() -> None:
     op.drop_table("queue")
     for name, *_ in INDEXES:
         op.drop_index(name, "run")
+    op.drop_table("bulk")
     op.drop_table("batch")
     op.drop_index("run_batch", "run")
     names = (
