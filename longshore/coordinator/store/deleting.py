@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from longshore.coordinator.store.statements import ManyKeys, upsert
+from longshore.coordinator.store.statements import Each, ManyKeys, upsert
 from longshore.core.keeping import LettingGo
 
 _OF: Final = "WHERE run_id IN ({keys})"
@@ -29,18 +29,6 @@ _ROWS: Final = {
     "told_signal": "signal_id",
 }
 """Rows of a run by table, and what each is known by beside the run."""
-
-
-class _Each:
-    """A statement for one row of values after the other."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
-        """Execute it."""
-        for row in rows:
-            connection.exec_driver_sql(self._text, row)
 
 
 class _Doom:
@@ -72,7 +60,7 @@ class Deleting:
         self._history = ManyKeys(f"DELETE FROM history {_OF}", mark)
         self._journals = [ManyKeys(f"DELETE FROM {name} {_OF}", mark) for name in ("call", "delivery")]
         self._some = [
-            _Each(
+            Each(
                 f"DELETE FROM {name} WHERE run_id = {mark} AND ({columns}) IN "
                 f"(SELECT {columns} FROM {name} WHERE run_id = {mark} LIMIT {mark})"
             )
@@ -81,11 +69,11 @@ class Deleting:
         self._expired = {
             name: ManyKeys(f"DELETE FROM {name} WHERE key IN ({{keys}})", mark) for name in ("cache", "idempotency")
         }
-        self._old_letters = _Each(
+        self._old_letters = Each(
             "DELETE FROM dead_letter WHERE no IN (SELECT no FROM "
             f"(SELECT no, at FROM dead_letter ORDER BY no LIMIT {mark}) AS oldest WHERE at < {mark})"
         )
-        self._many_letters = _Each(
+        self._many_letters = Each(
             "DELETE FROM dead_letter WHERE no IN (SELECT no FROM dead_letter WHERE "
             f"no <= (SELECT MAX(no) - {mark} FROM dead_letter) ORDER BY no LIMIT {mark})"
         )

@@ -11,7 +11,8 @@ from longshore.coordinator.store.bulks import BulkRows, bulk_of, bulk_values, ne
 from longshore.coordinator.store.columns import Micros, moment, moment_of, names
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.statements import ManyKeys, marks_of, upsert
-from longshore.coordinator.store.tables import batch, run
+from longshore.coordinator.store.tables import run
+from longshore.coordinator.store.tables_beside import batch
 from longshore.core.batches import Batch, fields_of
 from longshore.core.bulks import fields_of as bulk_fields
 from longshore.core.changes import Changes, Facts, Needs

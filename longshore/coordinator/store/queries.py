@@ -22,7 +22,8 @@ from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut,
 from longshore.coordinator.store.many import ManyQueries
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
-from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, dead_letter, history, owner, run
+from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, history, run
+from longshore.coordinator.store.tables_beside import dead_letter, owner
 from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
 from longshore.core.parts import Recorded

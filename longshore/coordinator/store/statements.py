@@ -64,6 +64,32 @@ def update(
     return ManyRows(lambda size: head + ", ".join([row] * size) + f") AS v WHERE {where}")
 
 
+class Each:
+    """A statement that is executed for one row at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Execute it for all rows."""
+        for row in rows:
+            connection.exec_driver_sql(self._text, row)
+
+
+class Loose:
+    """History rows of runs that are not in memory: the database numbers them."""
+
+    def __init__(self, insert_text: str, recount_text: str) -> None:
+        self._texts = insert_text, recount_text
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Write them, one by one; they are rare."""
+        insert_text, recount_text = self._texts
+        for row in rows:
+            connection.exec_driver_sql(insert_text, row)
+            connection.exec_driver_sql(recount_text, (row[0],))
+
+
 class ManyKeys:
     """A statement with one list of keys, in several sizes: what is missing to a size is filled with the last key."""
 

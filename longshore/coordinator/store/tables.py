@@ -10,127 +10,62 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    text,
-)
+from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, Table, Text, text
 
-metadata: Final = MetaData()
-
-_NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")
-"""In SQLite only INTEGER PRIMARY KEY is the row's own number."""
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
-
-
-def _whole(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
-
-
-def _time(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
-
-
-owner: Final = Table(
-    "owner",
-    metadata,
-    Column("name", Text, primary_key=True),
-    _whole("term"),
-    _whole("batch_no"),
-    _whole("published_batch"),
-    _whole("at"),
-    _text("holder"),
-)
-
-unsent: Final = Table(
-    "unsent",
-    metadata,
-    Column("batch_no", BigInteger, primary_key=True, autoincrement=False),
-    Column("run_ids", LargeBinary, nullable=False),
-)
-"""Per batch, the runs that ended in it and whose outcome somebody asked for, until its messages are known to be
-sent."""
-
-worker: Final = Table(
-    "worker",
-    metadata,
-    Column("session", Text, primary_key=True),
-    _text("worker_id"),
-    _text("pool"),
-    _whole("slots"),
-    _text("status"),
-    _whole("taken"),
-    Column("offers", LargeBinary, nullable=False),
-    _text("host"),
-    _whole("pid"),
-    _text("python"),
-    _time("since"),
-    Column("drain", BigInteger, nullable=False, server_default="-2"),
-)
-"""`drain`: the grace in ms with which it was ordered to leave; -1: with its own; -2: it was not."""
+from longshore.coordinator.store.tables_beside import NUMBER, instant, metadata, text_column, whole
 
 run: Final = Table(
     "run",
     metadata,
-    Column("no", _NUMBER, primary_key=True),
+    Column("no", NUMBER, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
-    _text("routine"),
-    _text("kind"),
-    _text("asked_version"),
-    _text("version"),
-    _text("queue"),
-    _text("pool"),
+    text_column("routine"),
+    text_column("kind"),
+    text_column("asked_version"),
+    text_column("version"),
+    text_column("queue"),
+    text_column("pool"),
     Column("priority", Float, nullable=False),
-    _text("status"),
-    _whole("epoch"),
-    _whole("attempt"),
-    _whole("crashes"),
-    _whole("losses"),
-    _text("session"),
-    _text("worker_id"),
-    _whole("created_at"),
-    _time("queued_at"),
-    _time("due_at"),
-    _time("started_at"),
-    _time("attempt_at"),
-    _time("finished_at"),
-    _time("ttl_at"),
-    _time("deadline_at"),
-    _time("cancel_at"),
+    text_column("status"),
+    whole("epoch"),
+    whole("attempt"),
+    whole("crashes"),
+    whole("losses"),
+    text_column("session"),
+    text_column("worker_id"),
+    whole("created_at"),
+    instant("queued_at"),
+    instant("due_at"),
+    instant("started_at"),
+    instant("attempt_at"),
+    instant("finished_at"),
+    instant("ttl_at"),
+    instant("deadline_at"),
+    instant("cancel_at"),
     Column("check_at", BigInteger, nullable=False, server_default="0"),
-    _text("reason"),
-    _whole("max_attempts"),
-    _whole("timeout_ms"),
-    _text("parent_id"),
-    _text("parent_address"),
-    _whole("parent_generation"),
-    _text("root_id"),
+    text_column("reason"),
+    whole("max_attempts"),
+    whole("timeout_ms"),
+    text_column("parent_id"),
+    text_column("parent_address"),
+    whole("parent_generation"),
+    text_column("root_id"),
     Column("spared", BigInteger, nullable=False, server_default="0"),
     Column("pausing", Text, nullable=False, server_default=""),
-    _text("reply_to"),
-    _text("correlation_id"),
-    _whole("wants_outcome"),
-    _whole("plain"),
-    _text("cache_key"),
-    _whole("cached"),
-    _text("traceparent"),
-    _text("span"),
-    _whole("history_seq"),
-    _whole("generation"),
-    _whole("last_seq"),
-    _whole("processed_seq"),
-    _whole("open_calls"),
-    _whole("cancel_seq"),
+    text_column("reply_to"),
+    text_column("correlation_id"),
+    whole("wants_outcome"),
+    whole("plain"),
+    text_column("cache_key"),
+    whole("cached"),
+    text_column("traceparent"),
+    text_column("span"),
+    whole("history_seq"),
+    whole("generation"),
+    whole("last_seq"),
+    whole("processed_seq"),
+    whole("open_calls"),
+    whole("cancel_seq"),
     Column("rest_until", BigInteger, nullable=False, server_default="0"),
     Column("forked_seq", BigInteger, nullable=False, server_default="-1"),
     Column("forked_at", BigInteger, nullable=False, server_default="0"),
@@ -148,11 +83,11 @@ run: Final = Table(
     Column("checkpoint", LargeBinary),
     Column("checkpoint_ref", Text, nullable=False, server_default=""),
     Column("batch_id", Text, nullable=False, server_default=""),
-    _text("tags"),
-    _text("metadata"),
+    text_column("tags"),
+    text_column("metadata"),
     Column("given", Text, nullable=False, server_default=""),
     Column("input", LargeBinary, nullable=False),
-    _text("input_ref"),
+    text_column("input_ref"),
     Column("result", LargeBinary),
     Column("result_ref", Text, nullable=False, server_default=""),
     Column("error", LargeBinary),
@@ -195,16 +130,16 @@ history: Final = Table(
     metadata,
     Column("run_id", Text, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    _whole("batch_no"),
-    _text("from_status"),
-    _text("to_status"),
-    _text("reason"),
-    _text("actor"),
-    _whole("attempt"),
-    _whole("epoch"),
-    _text("worker_id"),
-    _whole("at"),
-    _whole("valid"),
+    whole("batch_no"),
+    text_column("from_status"),
+    text_column("to_status"),
+    text_column("reason"),
+    text_column("actor"),
+    whole("attempt"),
+    whole("epoch"),
+    text_column("worker_id"),
+    whole("at"),
+    whole("valid"),
     sqlite_with_rowid=False,
 )
 
@@ -214,14 +149,14 @@ call: Final = Table(
     Column("run_id", Text, primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("address", Text, primary_key=True),
-    _text("kind"),
-    _text("name"),
-    _text("digest"),
-    _whole("asked_seq"),
-    _text("child_id"),
-    _time("due_at"),
-    _text("place"),
-    _whole("closed"),
+    text_column("kind"),
+    text_column("name"),
+    text_column("digest"),
+    whole("asked_seq"),
+    text_column("child_id"),
+    instant("due_at"),
+    text_column("place"),
+    whole("closed"),
     sqlite_with_rowid=False,
 )
 _OPEN_TIMER: Final = text("due_at > 0 AND closed = 0")
@@ -237,11 +172,11 @@ delivery: Final = Table(
     Column("run_id", Text, primary_key=True),
     Column("generation", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    _text("kind"),
-    _text("address"),
-    _whole("at"),
-    _text("status"),
-    _text("child_id"),
+    text_column("kind"),
+    text_column("address"),
+    whole("at"),
+    text_column("status"),
+    text_column("child_id"),
     Column("value", LargeBinary),
     Column("value_ref", Text, nullable=False, server_default=""),
     sqlite_with_rowid=False,
@@ -255,12 +190,12 @@ token: Final = Table(
     "token",
     metadata,
     Column("token", Text, primary_key=True),
-    _text("run_id"),
-    _whole("generation"),
-    _text("address"),
-    _time("expires_at"),
-    _time("completed_at"),
-    _text("completed_by"),
+    text_column("run_id"),
+    whole("generation"),
+    text_column("address"),
+    instant("expires_at"),
+    instant("completed_at"),
+    text_column("completed_by"),
     sqlite_with_rowid=False,
 )
 
@@ -269,7 +204,7 @@ told_signal: Final = Table(
     metadata,
     Column("run_id", Text, primary_key=True),
     Column("signal_id", Text, primary_key=True),
-    _time("at"),
+    instant("at"),
     sqlite_with_rowid=False,
 )
 """Ids of signals told in journals that are gone: sent again they are not told again."""
@@ -279,8 +214,8 @@ cache: Final = Table(
     "cache",
     metadata,
     Column("key", Text, primary_key=True),
-    _text("run_id"),
-    _time("expires_at"),
+    text_column("run_id"),
+    instant("expires_at"),
     sqlite_with_rowid=False,
 )
 """Which run's result answers for a key; the value stays in that run's row."""
@@ -289,151 +224,8 @@ idempotency: Final = Table(
     "idempotency",
     metadata,
     Column("key", Text, primary_key=True),
-    _text("run_id"),
-    _whole("expires_at"),
+    text_column("run_id"),
+    whole("expires_at"),
     sqlite_with_rowid=False,
 )
 Index("idempotency_run", idempotency.c.run_id)
-
-queue: Final = Table(
-    "queue",
-    metadata,
-    Column("name", Text, primary_key=True),
-    _whole("concurrency"),
-    _whole("key_concurrency"),
-    _whole("rate_starts"),
-    _whole("rate_ms"),
-    _whole("max_size"),
-    _time("paused_at"),
-    _text("starts"),
-    sqlite_with_rowid=False,
-)
-"""Queues that have a rule; -1 is no limit. `starts` are the latest starts that count against the rate (JSON)."""
-
-schedule: Final = Table(
-    "schedule",
-    metadata,
-    Column("id", Text, primary_key=True),
-    _text("routine"),
-    Column("plan", LargeBinary, nullable=False),
-    Column("input", LargeBinary, nullable=False),
-    _text("seed"),
-    _whole("paused"),
-    _time("next_at"),
-    _time("due_at"),
-    _time("last_at"),
-    _text("last_run_id"),
-    _text("note"),
-    _whole("created_at"),
-    _whole("updated_at"),
-)
-"""`plan` is a core.schedules.Plan (MessagePack); `due_at` is `next_at` and its part of the spread."""
-_DUE: Final = text("due_at > 0")
-Index("schedule_due", schedule.c.due_at, sqlite_where=_DUE, postgresql_where=_DUE)
-
-cursor: Final = Table(
-    "cursor",
-    metadata,
-    Column("id", Text, primary_key=True),
-    _text("kind"),
-    _text("run_id"),
-    _text("reason"),
-    _time("before"),
-    _text("after"),
-)
-
-batch: Final = Table(
-    "batch",
-    metadata,
-    Column("id", Text, primary_key=True),
-    _text("status"),
-    _time("created_at"),
-    _time("closed_at"),
-    _whole("runs"),
-    _whole("existing"),
-    _whole("refused"),
-    _whole("items"),
-    _whole("patience_ms"),
-    _text("reason"),
-    sqlite_with_rowid=False,
-)
-Index("batch_created", batch.c.created_at)
-_OPEN_BATCH: Final = text("closed_at = 0")
-Index("batch_open", batch.c.id, sqlite_where=_OPEN_BATCH, postgresql_where=_OPEN_BATCH)
-payload: Final = Table(
-    "payload",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("run_id", Text, primary_key=True),
-    _text("what"),
-    sqlite_with_rowid=False,
-)
-"""Which runs name which objects: as `input`, `result`, `told` or `checkpoint`. An object nobody names may go."""
-Index("payload_run", payload.c.run_id)
-
-doomed: Final = Table(
-    "doomed",
-    metadata,
-    Column("key", Text, primary_key=True),
-    _time("at"),
-    sqlite_with_rowid=False,
-)
-"""Objects that a run named which is gone, and when they may go; whether another names them is to be looked at then."""
-Index("doomed_at", doomed.c.at)
-
-keep: Final = Table(
-    "keep",
-    metadata,
-    Column("routine", Text, primary_key=True),
-    _text("version"),
-    _whole("keep_ms"),
-    _whole("keep_count"),
-    sqlite_with_rowid=False,
-)
-"""What the newest version of a routine says of its runs that have ended."""
-
-bulk: Final = Table(
-    "bulk",
-    metadata,
-    Column("id", Text, primary_key=True),
-    _text("what"),
-    _text("filter"),
-    _text("reason"),
-    _text("by"),
-    _text("status"),
-    _time("created_at"),
-    _time("finished_at"),
-    _whole("matched"),
-    _whole("done"),
-    _whole("refused"),
-    _whole("after"),
-    _whole("upto"),
-    sqlite_with_rowid=False,
-)
-Index("bulk_created", bulk.c.created_at)
-_RUNNING: Final = text("status = 'running'")
-Index("bulk_running", bulk.c.created_at, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
-
-returned_reply: Final = Table(
-    "returned_reply",
-    metadata,
-    Column("run_id", Text, primary_key=True),
-    _text("reply_to"),
-    _whole("first_at"),
-    _whole("next_at"),
-)
-Index("returned_reply_next", returned_reply.c.next_at)
-
-dead_letter: Final = Table(
-    "dead_letter",
-    metadata,
-    Column("no", _NUMBER, primary_key=True),
-    _whole("at"),
-    _text("source"),
-    _text("reason"),
-    _whole("size"),
-    _text("headers"),
-    _text("traceback"),
-    _text("run_ids"),
-    Column("body", LargeBinary, nullable=False),
-)

@@ -26,7 +26,7 @@ from longshore.coordinator.store.objects import Naming
 from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.schedules import ScheduleWriting
-from longshore.coordinator.store.statements import ManyKeys, insert, marks_of, update, upsert
+from longshore.coordinator.store.statements import Each, Loose, ManyKeys, insert, marks_of, update, upsert
 from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome, Unreadable
 from longshore.core.cursors import Cursor
 from longshore.core.run import Run
@@ -63,32 +63,6 @@ class Prepared(NamedTuple):
     now: datetime
     steps: list[Step] | None
     """None: there is nothing to write."""
-
-
-class Each:
-    """A statement that is executed for one row at a time."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
-        """Execute it for all rows."""
-        for row in rows:
-            connection.exec_driver_sql(self._text, row)
-
-
-class Loose:
-    """History rows of runs that are not in memory: the database numbers them."""
-
-    def __init__(self, insert_text: str, recount_text: str) -> None:
-        self._texts = insert_text, recount_text
-
-    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
-        """Write them, one by one; they are rare."""
-        insert_text, recount_text = self._texts
-        for row in rows:
-            connection.exec_driver_sql(insert_text, row)
-            connection.exec_driver_sql(recount_text, (row[0],))
 
 
 class Writer:
@@ -264,6 +238,13 @@ class Writer:
             steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
         if changes.idempotency or changes.freed_keys:
             self._write_keys(steps, changes, at)
+        self._write_beside(steps, changes, at)
+        if changes.dead:
+            steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
+        return Prepared(batch_no, now, steps)
+
+    def _write_beside(self, steps: list[Step], changes: Changes, at: Micros) -> None:
+        """What is no run's."""
         if changes.workers:
             steps.append((self._workers, [rows.worker_values(row, at) for row in changes.workers.values()]))
         if changes.taken:
@@ -282,9 +263,6 @@ class Writer:
             self._write_returned(steps, changes, at)
         if changes.schedules.any:
             steps += self._schedules.steps(changes.schedules, at)
-        if changes.dead:
-            steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
-        return Prepared(batch_no, now, steps)
 
     def _write_new(self, steps: list[Step], new: Collection[NewRun], at: Micros) -> None:
         if all(map(rows.is_plain_new, new)):
