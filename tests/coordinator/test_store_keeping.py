@@ -230,6 +230,16 @@ def test_an_input_that_was_replaced_may_go_and_what_a_workflow_was_told_with_it(
     assert doomed(book, DAY) == {"inputs/a/1": False}
 
 
+def test_a_checkpoint_that_was_replaced_may_go_and_the_last_one_with_its_run(book: Book) -> None:
+    run = a_run()
+    book.commit(inserting(run), Changes(checkpoints={run.id: check("runs/a/1")}))
+    book.commit(Changes(checkpoints={run.id: check("runs/a/2")}))
+    assert doomed(book) == {"runs/a/1": False}
+    end(book, run)
+    go(book, runs=[run.id])
+    assert doomed(book) == {"runs/a/1": False, "runs/a/2": False}
+
+
 def test_a_fork_names_what_the_run_before_it_names(book: Book) -> None:
     run, fork = a_run(flow=Flow()), a_run(flow=Flow(forked_seq=0))
     book.commit(inserting(run, value=check("inputs/a/1")), journal(run, 0))

@@ -20,6 +20,7 @@ OWN: Final = ("inputs/", "runs/")
 INPUT: Final = "input"
 RESULT: Final = "result"
 TOLD: Final = "told"
+CHECKPOINT: Final = "checkpoint"
 
 Name = tuple[str, str, str]
 """(key, run, what)."""
@@ -32,6 +33,7 @@ def names_in(changes: Changes) -> list[Name]:
     found += [(value, run_id, INPUT) for run_id, value in changes.inputs.items() if type(value) is check]
     found += [(one.result, one.run.id, RESULT) for one in changes.ended.values() if type(one.result) is check]
     found += [(row.value, row.run_id, TOLD) for row in changes.deliveries if type(row.value) is check]
+    found += [(value, run_id, CHECKPOINT) for run_id, value in changes.checkpoints.items() if type(value) is check]
     return [(value.key, run_id, what) for value, run_id, what in found if value.key.startswith(OWN)]
 
 
@@ -53,11 +55,14 @@ class Naming:
         )
 
     def steps(self, changes: Changes, now: datetime) -> Iterator[tuple[Any, Sequence[Any]]]:
-        """What is to be executed, in order: a run with another input names the one before no more; a fork names what
+        """What is to be executed, in order: a run with another input, or a newer checkpoint, names the
+        one before no more; a fork names what
         the run before it names."""
-        if changes.inputs:
+        replaced = [(run_id, INPUT) for run_id in changes.inputs]
+        replaced += [(run_id, CHECKPOINT) for run_id, value in changes.checkpoints.items() if type(value) is ClaimCheck]
+        if replaced:
             at = micros(now + self._kept)
-            yield self._replaced, [((at, run_id, INPUT), (run_id, INPUT)) for run_id in changes.inputs]
+            yield self._replaced, [((at, *one), one) for one in replaced]
         if changes.forks:
             yield self._copied, [((fork.run_id, fork.source),) for fork in changes.forks]
         if names := names_in(changes):
