@@ -15,7 +15,7 @@ from longshore.client.fields import Fields, rows
 from longshore.client.many import Batch, Started
 from longshore.client.orders import Order, RunOptions, batch_id_of, new_batch_id
 from longshore.client.run import Run
-from longshore.core.bulks import CANCEL
+from longshore.core.bulks import CANCEL, RERUN
 from longshore.routines import Call
 
 R = TypeVar("R")
@@ -95,6 +95,14 @@ class ManyVerbs(ABC):
         """
         talk, _ = self._talking()
         order = bulk_of(CANCEL, which, reason, bulk_id)
+        await talk.order(order)
+        return BulkHandle(talk, order.bulk_id)
+
+    async def rerun_runs(self, *, reason: str = "", bulk_id: str | None = None, **which: Unpack[Which]) -> BulkHandle:
+        """Run again all runs that have ended and fit, each as a new run with the same input and options (see
+        `Run.rerun`). Conditions, handle and errors as `cancel_runs`."""
+        talk, _ = self._talking()
+        order = bulk_of(RERUN, which, reason, bulk_id)
         await talk.order(order)
         return BulkHandle(talk, order.bulk_id)
 

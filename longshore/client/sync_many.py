@@ -144,6 +144,11 @@ class SyncManyVerbs(ABC):
         thread, verbs = self._verbs()
         return SyncBulk(thread, thread.call(verbs.cancel_runs(reason=reason, bulk_id=bulk_id, **which)))
 
+    def rerun_runs(self, *, reason: str = "", bulk_id: str | None = None, **which: Unpack[Which]) -> SyncBulk:
+        """See Client.rerun_runs."""
+        thread, verbs = self._verbs()
+        return SyncBulk(thread, thread.call(verbs.rerun_runs(reason=reason, bulk_id=bulk_id, **which)))
+
     def bulk(self, bulk_id: str) -> SyncBulk:
         """See Client.bulk."""
         thread, verbs = self._verbs()

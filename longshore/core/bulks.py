@@ -18,12 +18,13 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 ABORTED: Final = "aborted"
 CANCEL: Final = "cancel"
+RERUN: Final = "rerun"
 TEXTS: Final = ("routine", "version", "tag", "queue", "concurrency_key", "batch_id", "parent_id")
 LONGEST: Final = 256
 
 CANCELABLE: Final = tuple(sorted(set(Status) - FINAL - {Status.CANCELING}))
 """What a bulk cancel is about; the others have ended, or are being canceled already."""
-ABOUT: Final[dict[str, tuple[Status, ...]]] = {CANCEL: CANCELABLE}
+ABOUT: Final[dict[str, tuple[Status, ...]]] = {CANCEL: CANCELABLE, RERUN: tuple(sorted(FINAL))}
 """What can be ordered, and the statuses in which a run can be told it."""
 
 

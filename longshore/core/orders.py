@@ -60,8 +60,8 @@ class SealBatch(Message, tag=tag_of):
 
 
 class Bulk(Message, tag=tag_of):
-    """Order something (`what`: cancel) for all runs that fit the filter, as they are now: done group by group. The same
-    `bulk_id` again is the same order; `by` is who says so. Answered with Answer when it is taken down."""
+    """Order something (`what`: cancel, rerun) for all runs that fit the filter, as they are now: done group by group.
+    The same `bulk_id` again is the same order; `by` is who says so. Answered with Answer when it is taken down."""
 
     bulk_id: str
     what: str

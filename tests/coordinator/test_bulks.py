@@ -71,6 +71,17 @@ async def test_pages_are_found_window_by_window_and_a_restart_goes_on(
     assert (await rest.wait(timeout=WITHIN)).done == 43
 
 
+async def test_what_has_ended_is_run_again_with_what_it_was_given(site: Site, client: Client) -> None:
+    await site.coordinator()
+    started: Any = await client.trigger_many([Order("t", [number]) for number in range(5)], tags=["x"])
+    await (await client.cancel_runs(all=True)).wait(timeout=WITHIN)
+    bulk = await client.rerun_runs(status="CANCELED", batch_id=started.batch_id)
+    assert (await bulk.wait(timeout=WITHIN)).done == 5
+    found = site.rows("SELECT new.status, new.tags, new.input = old.input, new.batch_id FROM run AS new "
+                      "JOIN run AS old ON old.id = new.rerun_of")  # fmt: skip
+    assert found == [("PENDING_VERSION", '["x"]', 1, "")] * 5
+
+
 async def test_what_is_wrong_is_said_before_anything_is_sent(site: Site, client: Client) -> None:
     await site.coordinator()
     with pytest.raises(UsageError, match="no condition is given: a bulk cancel of every run needs all=True"):

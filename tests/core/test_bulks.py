@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from longshore.core.bulks import RunFilter
-from longshore.core.message import Answer, Cancel
+from longshore.core.message import Answer, Cancel, LimitQueue
 from longshore.core.orders import AbortBulk, Bulk
 from longshore.core.run import Status
 from tests.core.stages import stage
@@ -109,6 +109,45 @@ def test_an_executing_run_is_told_and_a_suspended_one_is_placed_for_its_cleanup(
         assert scene.status is Status.CANCELING
 
 
+def test_what_has_ended_is_run_again_and_each_new_run_says_by_which_order() -> None:
+    world = World(group=10)
+    ended = [world.trigger("t") for _ in range(15)]
+    world.command(*(Cancel(one, "no") for one in ended))
+    waits = world.trigger("t")
+    order(world, Bulk("b", "rerun", RunFilter(status=["CANCELED"])))
+    first = world.tick()
+    assert len(first.inserted) == 10
+    world.settle()
+    said = order(world, Bulk("b", "rerun", ALL))
+    assert (said["status"], said["done"], said["refused"]) == ("done", 15, 0)
+    again = [new.run.id for new in first.inserted]
+    assert [world.book.begun.rerun_of[one] for one in again] == ended[:10]
+    row = world.history(again[0])[0]
+    assert row.reason.startswith(f"rerun of {ended[0]}") and row.actor == "bulk order b"
+    assert len(world.book.runs) == 15 + 1 + 15 and world.status(waits) is Status.PENDING_VERSION
+
+
+def test_a_full_queue_takes_no_more_reruns() -> None:
+    world = World()
+    ended = world.trigger("t")
+    world.command(Cancel(ended, "no"), LimitQueue("default", max_size=0, create=True))
+    order(world, Bulk("b", "rerun", ALL))
+    world.settle()
+    said = order(world, Bulk("b", "rerun", ALL))
+    assert (said["done"], said["refused"]) == (0, 1) and len(world.book.runs) == 1
+
+
+def test_what_began_anew_meanwhile_is_not_run_again() -> None:
+    world = World()
+    ended = world.trigger("t")
+    world.command(Cancel(ended, "no"))
+    order(world, Bulk("b", "rerun", ALL))
+    facts = world.book.read(world.ledger.tick_needs(world.now), world.now)
+    facts.originals.clear()
+    (row,) = world.ledger.tick(facts, world.now, world.random.randbytes).bulks.values()
+    assert (row.done, row.refused) == (0, 1)
+
+
 def test_done_and_unknown_orders_cannot_be_aborted() -> None:
     world = World()
     order(world, Bulk("b", "cancel", ALL))
@@ -127,7 +166,7 @@ def test_an_order_without_a_reply_key_is_not_answered() -> None:
     ("message", "rule", "said"),
     [
         (Bulk("no spaces", "cancel", ALL), "bulk_id", "names no bulk order"),
-        (Bulk("b", "explode", ALL), "what", "'explode' is no bulk order; there are cancel"),
+        (Bulk("b", "explode", ALL), "what", "'explode' is no bulk order; there are cancel, rerun"),
         (Bulk("b", "cancel"), "filter", "no condition is given: a bulk cancel of every run needs all=True"),
         (Bulk("b", "cancel", RunFilter(all=True, tag="x")), "filter", "all=True means every run"),
         (

@@ -127,6 +127,11 @@ class Book:
             facts.annotations[run_id] = copy.deepcopy(kept)
         for run_id, ids in needs.annotation_ids.items():
             facts.annotation_ids[run_id] = {one for one in ids if (run_id, one) in self.annotation_ids}
+        if needs.cursors:
+            facts.bulk_pages = [self._bulk_page(bulk) for bulk in self.bulks.values() if bulk.status == RUNNING]
+            found = [run_id for page in facts.bulk_pages for _, run_id in page.runs]
+            needs.originals.update(found)
+            self._read_runs(facts, found)
         self.begun.read(self, facts, needs)
         for run_id, address in needs.forks:
             if run_id in self.runs:
@@ -136,8 +141,6 @@ class Book:
             self._read_runs(facts, facts.suspended_due)
         if needs.cursors:
             self._read_cursors(facts)
-            facts.bulk_pages = [self._bulk_page(bulk) for bulk in self.bulks.values() if bulk.status == RUNNING]
-            self._read_runs(facts, [run_id for page in facts.bulk_pages for _, run_id in page.runs])
         if needs.kept:
             facts.kept = kept_page(self, needs.kept)
         if needs.replies_due:

@@ -14,6 +14,7 @@ from longshore.coordinator.store.statements import ManyKeys, marks_of, upsert
 from longshore.coordinator.store.tables import run
 from longshore.coordinator.store.tables_beside import batch
 from longshore.core.batches import Batch, fields_of
+from longshore.core.bulks import RERUN
 from longshore.core.bulks import fields_of as bulk_fields
 from longshore.core.changes import Changes, Facts, Needs
 from longshore.core.ids import RunId
@@ -46,13 +47,15 @@ class Many:
         return found
 
     def read(self, connection: Connection, needs: Needs, facts: Facts) -> Iterator[RunId]:
-        """Tell the facts; gives the runs that the pages are about."""
+        """Tell the facts; gives the runs that the pages are about, those to be run again as originals."""
         if needs.batches:
             facts.batches = batches_of(connection, needs.batches, self._mark)
         found = (bulk_of(connection, bulk_id, self._mark) for bulk_id in needs.bulks)
         facts.bulks = {bulk.id: bulk for bulk in found if bulk is not None}
         if needs.cursors:
             facts.bulk_pages = pages(connection, GROUP, self._mark)
+        again = [page for page in facts.bulk_pages if page.bulk.what == RERUN]
+        needs.originals.update(run_id for page in again for _, run_id in page.runs)
         return (run_id for page in facts.bulk_pages for _, run_id in page.runs)
 
 

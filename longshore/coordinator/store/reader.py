@@ -156,6 +156,8 @@ class Reader:
                 self._read_waits(connection, facts, needs)
                 wanted.update(row.run_id for row in facts.tokens.values())
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
+            if needs.batches or needs.bulks or needs.cursors:
+                wanted.update(self._many.read(connection, needs, facts))
             if needs.originals:
                 read_beginnings(connection, facts, needs)
             for run_id, address in needs.forks:
@@ -164,8 +166,6 @@ class Reader:
             if needs.suspended_due:
                 facts.suspended_due = self._suspended_due(connection, now)
                 wanted.update(facts.suspended_due)
-            if needs.batches or needs.bulks or needs.cursors:
-                wanted.update(self._many.read(connection, needs, facts))
             if needs.cursors:
                 facts.cursors = self._cursors(connection)
                 wanted.update(*(one.children for one in facts.cursors))

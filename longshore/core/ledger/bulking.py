@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from longshore.core.batches import BATCH_ID
-from longshore.core.bulks import ABORTED, CANCEL, DONE, RUNNING, BulkPage, BulkRow, fields_of, problem_of
-from longshore.core.ids import RunId
-from longshore.core.ledger import canceling, delivering
+from longshore.core.bulks import ABORTED, CANCEL, DONE, RERUN, RUNNING, BulkPage, BulkRow, fields_of, problem_of
+from longshore.core.ids import ENTROPY_BYTES, RunId, uuid7
+from longshore.core.ledger import canceling, delivering, limiting, rerunning
 from longshore.core.ledger.recording import reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Answer
 from longshore.core.orders import AbortBulk, Bulk
-from longshore.core.run import Status
+from longshore.core.run import FINAL, Status
 
 MAX_REASON: Final = 1000
 
@@ -95,7 +95,18 @@ def _cancel(state: State, round_: Round, bulk: BulkRow, run_id: RunId) -> bool:
     return True
 
 
-ACTS: Final[dict[str, Callable[[State, Round, BulkRow, RunId], bool]]] = {CANCEL: _cancel}
+def _rerun(state: State, round_: Round, bulk: BulkRow, run_id: RunId) -> bool:
+    source = rerunning.original(state, round_, run_id)
+    if source is None or source.status not in FINAL:
+        return False
+    if state.queues and limiting.refusal(state, source.queue):
+        return False
+    run = rerunning.again(round_, source, RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES))))
+    rerunning.begin(state, round_, run, source.id, bulk.reason or f"rerun of {source.id}", f"bulk order {bulk.id}")
+    return True
+
+
+ACTS: Final[dict[str, Callable[[State, Round, BulkRow, RunId], bool]]] = {CANCEL: _cancel, RERUN: _rerun}
 """What is done with each run; whether it could be."""
 
 
