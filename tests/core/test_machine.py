@@ -342,7 +342,9 @@ class Throwing(RuleBasedStateMachine):
         if run.status is Status.BLOCKED or live.session:
             return True
         if live.ticket:
-            return any(ticket == live.ticket for _, ticket, _ in self.state.lanes.all[lane_of(live)].heap)
+            lane = self.state.lanes.all[lane_of(live)]
+            heap = lane.rows[live.concurrency_key].heap if live.concurrency_key and lane.queue else lane.heap
+            return any(ticket == live.ticket for _, ticket, _ in heap)
         leader = self.state.same_key.get(run.cache_key)
         return run.cache_key in self.state.filling or (leader is not None and leader != run.id)
 

@@ -25,6 +25,7 @@ from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import KeepRow
 from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.queues import QueueRow
 from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
 from longshore.core.run import FINAL, Run, Status
 from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
@@ -64,6 +65,7 @@ class Book:
         self.unsent: list[RunId] = []
         self.begun = Begun()
         self.tokens: dict[str, TokenRow] = {}
+        self.queues: dict[str, QueueRow] = {}
         self.told_ids: dict[RunId, dict[str, datetime]] = {}
         self.metadata: dict[RunId, dict[str, Any]] = {}
         self.given: dict[RunId, str] = {}
@@ -86,14 +88,14 @@ class Book:
             if run.status not in FINAL and run.status is not Status.SUSPENDED
         ]
         unsent, self.unsent = self.unsent, []
-        workers = copy.deepcopy(list(self.workers.values()))
+        workers, queues = copy.deepcopy(list(self.workers.values())), copy.deepcopy(list(self.queues.values()))
         batches = [copy.copy(batch) for batch in self.batches.values() if batch.status == OPEN]
         return Snapshot(
             term=self.term,
             runs=live,
             workers=workers,
             unsent=unsent,
-            batches=batches,
+            batches=batches, queues=queues,
             shown=shown(self),
             policies=list(self.policies.values()),
         )
@@ -376,6 +378,10 @@ class Book:
             self.idempotency[key] = run_id
         for run_id in changes.freed_keys:
             self.idempotency = {key: other for key, other in self.idempotency.items() if other != run_id}
+        for name, queue in changes.queues.items():
+            self.queues.pop(name, None)
+            if queue is not None:
+                self.queues[name] = copy.deepcopy(queue)
         self.workers.update(copy.deepcopy(changes.workers))
         for session, taken in changes.taken.items():
             self.workers[session].taken = taken
