@@ -1,4 +1,4 @@
-"""What a placement costs when very many runs wait under limits: `python benchmarks/limits.py [--json] [--most 1000000]`.
+"""What a placement costs when very many runs wait under limits: `python benchmarks/limits.py [--json] [--most N]`.
 
 N runs wait in one queue that has a limit, a rate and a limit for each of its 1,000 concurrency keys. As many as the
 limit allows execute; they are reported finished in batches of 50, and what the ledger then takes to place the next

@@ -152,6 +152,10 @@ class Lanes:
                 return row
         return None
 
+    def first_row(self, lane: Lane) -> Row:
+        """The row that `next_row` has just given."""
+        return lane.turns[0][3]
+
     def served(self, lane: Lane, row: Row) -> None:
         """The head of the row that `next_row` gave has gone from it: another's turn."""
         heapq.heappop(row.heap)

@@ -72,12 +72,6 @@ def room(state: State, name: str, now: datetime) -> int:
     return found
 
 
-def is_key_full(state: State, name: str, key: str) -> bool:
-    """Whether this concurrency key of the queue has all the runs that it may have at once."""
-    queue = state.queues.get(name)
-    return queue is not None and queue.is_full(key)
-
-
 def opens_at(state: State, name: str, now: datetime) -> datetime | None:
     """When the rate of a queue that has no room lets another run start; None where nothing but time is not enough."""
     found: datetime | None = None
@@ -134,6 +128,4 @@ def _over(state: State, name: str) -> list[Queue]:
 def keep_rates(state: State, round_: Round) -> None:
     """What started in this round is kept with the rates that counted it."""
     for name in round_.rated:
-        queue = state.queues.get(name)
-        if queue is not None:
-            round_.changes.queues[name] = queue.kept()
+        round_.changes.queues[name] = state.queues[name].kept()

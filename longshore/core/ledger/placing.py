@@ -63,8 +63,12 @@ def place(state: State, round_: Round) -> None:
             _wait_for_rate(state, round_, lane.queue)
             continue
         if by_key:
-            placed, again = _place_keyed(state, round_, lane, head.takers)
-            following = _keyed_head(state, head.number, lane, head.takers) if again else None
+            following = _keyed_head(state, head.number, lane, head.takers)
+            if following is None or following[:2] != head[:2]:  # its key was served, or is full, in another lane
+                placed = 0
+            else:
+                placed, again = _place_keyed(state, round_, lane, head.takers)
+                following = _keyed_head(state, head.number, lane, head.takers) if again else None
         else:
             limit = min(plain[0].rank if plain else INFINITE, keyed[0].rank if keyed else INFINITE)
             placed, again = _drain_lane(state, round_, lane, head.takers, limit, most)
@@ -123,9 +127,7 @@ def _wait_for_rate(state: State, round_: Round, queue: str) -> None:
 def _place_keyed(state: State, round_: Round, lane: Lane, candidates: list[Taker]) -> tuple[int, bool]:
     """Place the run whose turn it is. Returns how many were placed, and whether the lane is to have another turn: when
     none has room for its run, it waits."""
-    row = state.lanes.next_row(lane)
-    if row is None:
-        return 0, False
+    row = state.lanes.first_row(lane)
     run = state.runs[row.heap[0][2]]
     if run.cache_key and run.status is Status.QUEUED and not caching.may_lead(state, round_, run):
         state.lanes.skipped(row)
