@@ -550,7 +550,7 @@ def test_an_order_changes_what_it_names_and_says_what_stands() -> None:
         (LimitQueue("default", max_size=MAX_LIMIT + 1), "max_size", "it must be from 0"),
         (LimitQueue("default", rate="fast"), "rate", "'fast' is no rate"),
         (LimitQueue("defualt", limit=1), "unknown_queue", "did you mean default?"),
-        (LimitQueue("nowhere", limit=1), "unknown_queue", "To limit it before its first use, say create"),
+        (LimitQueue("nowhere", limit=1), "unknown_queue", "To limit or pause it before its first use, say create"),
         (LimitQueue("", limit=1, create=True), "queue", "a queue's name has 1 to 256 characters"),
         (LimitQueue(NAMESPACE, key_limit=1), "namespace", "key_limit and max_size are for queues"),
         (LimitQueue(NAMESPACE, max_size=1), "namespace", "key_limit and max_size are for queues"),

@@ -95,7 +95,8 @@ class Book:
             runs=live,
             workers=workers,
             unsent=unsent,
-            batches=batches, queues=queues,
+            batches=batches,
+            queues=queues,
             shown=shown(self),
             policies=list(self.policies.values()),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -125,3 +125,13 @@ def marks_of(connection: Connection) -> str:
 
 def _quoted(columns: Sequence[str]) -> list[str]:
     return [f'"{name}"' for name in columns]
+
+
+class Statement(Protocol):
+    """Something that writes rows."""
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Write them."""
+
+
+Step = tuple[Statement, Sequence[Any]]

@@ -5,9 +5,9 @@ It belongs to one thread at a time. It decides nothing: what it writes is what t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -15,24 +15,19 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from longshore.coordinator.store import rows
 from longshore.coordinator.store.annotations import Annotating
 from longshore.coordinator.store.beginnings import Beginning
-from longshore.coordinator.store.columns import Micros, encode_pack, micros, names, text_of
+from longshore.coordinator.store.beside import Beside
+from longshore.coordinator.store.columns import Micros, encode_pack, micros, names
 from longshore.coordinator.store.deleting import Deleting
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import Fenced, translated, unavailable
 from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
-from longshore.coordinator.store.many import Many
 from longshore.coordinator.store.objects import Naming
-from longshore.coordinator.store.queues import QueueRows
-from longshore.coordinator.store.queues import values as queue_values
-from longshore.coordinator.store.schedules import ScheduleWriting
-from longshore.coordinator.store.statements import Each, Loose, ManyKeys, insert, marks_of, update, upsert
-from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome, Unreadable
-from longshore.core.cursors import Cursor
+from longshore.coordinator.store.statements import Each, Loose, Step, insert, marks_of, update
+from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome
 from longshore.core.run import Run
 
 OWNER: Final = "coordinator"
-FORGOTTEN_AT_ONCE: Final = 1000
 OBJECTS_KEPT: Final = timedelta(days=1)
 """How long the objects of a run outlive its end at least, whatever becomes of the run."""
 _FINISHED: Final = {"session": "''", "due_at": "0", "check_at": "0"}
@@ -41,19 +36,6 @@ _CALL: Final = names("run_id generation address kind name digest asked_seq child
 _DELIVERY: Final = names("run_id generation seq kind address at status child_id")
 _TOLD: Final = (*_DELIVERY, "value", "value_ref")
 _TOKEN: Final = names("token run_id generation address expires_at completed_at completed_by")
-_WORKER: Final = names("session worker_id pool slots status taken offers host pid python since drain")
-_CURSOR: Final = names("id kind run_id reason before after")
-_DEAD: Final = names("at source reason size headers traceback run_ids body")
-
-
-class Statement(Protocol):
-    """Something that writes rows."""
-
-    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
-        """Write them."""
-
-
-Step = tuple[Statement, Sequence[Any]]
 
 
 class Prepared(NamedTuple):
@@ -107,24 +89,10 @@ class Writer:
         self._calls = insert("call", _CALL, mark, "DO NOTHING")
         self._closed = update("call", ("run_id", "generation", "address"), mark, constants={"closed": "1"}, keys=3)
         self._deliveries = insert("delivery", _DELIVERY, mark)
-        self._workers = upsert("worker", _WORKER, mark)
-        self._taken = update("worker", ("session", "taken"), mark)
-        closed = f"SELECT session FROM worker WHERE status = 'CLOSED' AND since < {mark} LIMIT {FORGOTTEN_AT_ONCE}"
-        self._workers_until = Each(f"DELETE FROM worker WHERE session IN ({closed})")
-        self._cache = upsert("cache", ("key", "run_id", "expires_at"), mark)
-        self._idempotency = upsert("idempotency", ("key", "run_id", "expires_at"), mark)
-        self._freed = ManyKeys("DELETE FROM idempotency WHERE run_id IN ({keys})", mark)
-        self._queues = QueueRows(mark)
-        self._many = Many(mark)
-        self._cursors = upsert("cursor", _CURSOR, mark)
-        self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
-        self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
-        self._returned_done = ManyKeys("DELETE FROM returned_reply WHERE run_id IN ({keys})", mark)
-        self._dead = insert("dead_letter", _DEAD, mark)
+        self._beside = Beside(mark)
         self._unsent = insert("unsent", ("batch_no", "run_ids"), mark)
         self._prepare_waits(mark)
         self._forks = ForkCopies(mark)
-        self._schedules = ScheduleWriting(mark)
         self._beginning = Beginning(mark)
 
     def _prepare_waits(self, mark: str) -> None:
@@ -234,35 +202,8 @@ class Writer:
         steps += self._forgetting.steps(changes, at)
         if changes.letting_go:
             steps += self._deleting.steps(changes.letting_go)
-        if changes.cache:
-            steps.append((self._cache, _newest((key, run_id, at[expires]) for key, run_id, expires in changes.cache)))
-        if changes.idempotency or changes.freed_keys:
-            self._write_keys(steps, changes, at)
-        self._write_beside(steps, changes, at)
-        if changes.dead:
-            steps.append((self._dead, [_dead(letter, micros(now)) for letter in changes.dead]))
+        steps += self._beside.steps(changes, at, now)
         return Prepared(batch_no, now, steps)
-
-    def _write_beside(self, steps: list[Step], changes: Changes, at: Micros) -> None:
-        """What is no run's."""
-        if changes.workers:
-            steps.append((self._workers, [rows.worker_values(row, at) for row in changes.workers.values()]))
-        if changes.taken:
-            steps.append((self._taken, list(changes.taken.items())))
-        if changes.workers_until:
-            steps.append((self._workers_until, [(at[changes.workers_until],)]))
-        if changes.queues:
-            steps.append(
-                (self._queues, [(name, row and queue_values(row, at)) for name, row in changes.queues.items()])
-            )
-        if changes.batches or changes.bulks:
-            steps += self._many.steps(changes, at)
-        if changes.cursors or changes.cursors_done:
-            self._write_cursors(steps, changes, at)
-        if changes.returned or changes.returned_done:
-            self._write_returned(steps, changes, at)
-        if changes.schedules.any:
-            steps += self._schedules.steps(changes.schedules, at)
 
     def _write_new(self, steps: list[Step], new: Collection[NewRun], at: Micros) -> None:
         if all(map(rows.is_plain_new, new)):
@@ -326,20 +267,6 @@ class Writer:
         kept = [(one.to_generation, one.to_seq, *one[:3]) for one in changes.kept_signals]
         steps.append((self._kept_signals, kept))
 
-    def _write_keys(self, steps: list[Step], changes: Changes, at: Micros) -> None:
-        keys = _newest((key, run_id, at[expires]) for key, run_id, expires in changes.idempotency)
-        steps.append((self._idempotency, keys))
-        steps.append((self._freed, changes.freed_keys))
-
-    def _write_cursors(self, steps: list[Step], changes: Changes, at: Micros) -> None:
-        steps.append((self._cursors, _newest(_cursor(one, at) for one in changes.cursors)))
-        steps.append((self._cursors_done, changes.cursors_done))
-
-    def _write_returned(self, steps: list[Step], changes: Changes, at: Micros) -> None:
-        steps.append((self._returned_done, changes.returned_done))
-        kept = _newest((one.run_id, one.reply_to, at[one.first_at], at[one.next_at]) for one in changes.returned)
-        steps.append((self._returned, kept))
-
     # ------------------------------------------------------------------------------------------------ the connection
 
     def _connect(self) -> Connection:
@@ -370,17 +297,3 @@ class Writer:
 def _defaults(columns: Sequence[str]) -> dict[str, str]:
     """The SQL of what stands in these columns when there is nothing to say."""
     return {name: rows.DEFAULTS.get(name, "0") for name in columns}
-
-
-def _newest(values: Iterable[tuple[Any, ...]]) -> Sequence[tuple[Any, ...]]:
-    """One row per key, the last one: PostgreSQL refuses to replace a row twice in one statement."""
-    return list({row[0]: row for row in values}.values())
-
-
-def _cursor(cursor: Cursor, at: Micros) -> tuple[Any, ...]:
-    return cursor.id, cursor.kind, cursor.run_id, cursor.reason, at[cursor.before], cursor.after
-
-
-def _dead(letter: Unreadable, at: int) -> tuple[Any, ...]:
-    headers, run_ids = text_of(letter.headers), text_of(letter.run_ids)
-    return at, letter.source, letter.reason, letter.size, headers, letter.traceback, run_ids, letter.body
