@@ -8,19 +8,12 @@ from longshore.core.changes import Unreadable
 from longshore.core.ids import RunId
 from longshore.core.message import (
     Cancel,
-    Commands,
-    Fetch,
-    Finished,
     Rejected,
-    Released,
-    Report,
-    Started,
-    Suspended,
     Trigger,
 )
 from longshore.core.run import FINAL, Status
 from tests.core.stages import S, stage
-from tests.simulation.world import World, task
+from tests.simulation.world import World
 
 
 @pytest.mark.parametrize("status", [*sorted(FINAL - {S.CRASHED}), S.CANCELING])
@@ -43,38 +36,6 @@ def test_a_cancel_of_a_run_that_is_not_there_changes_nothing() -> None:
     assert [getattr(message, "error", None) for _, message in world.replies] == [
         {"rule": "unknown_run", "text": world.replies[0][1].error["text"]}  # type: ignore[union-attr, index]
     ]
-
-
-REPORTS = ["started", "finished", "released", "suspended", "commands", "fetch"]
-
-
-def _report(name: str, run_id: RunId, epoch: int, world: World) -> Report:
-    reports: dict[str, Report] = {
-        "started": Started(run_id, epoch, world.now),
-        "finished": Finished(run_id, epoch, "completed", world.now, result=b"late"),
-        "released": Released(run_id, epoch),
-        "suspended": Suspended(run_id, epoch, 0),
-        "commands": Commands(run_id, epoch, world.now, upto_seq=0),
-        "fetch": Fetch(run_id, epoch),
-    }
-    return reports[name]
-
-
-@pytest.mark.parametrize("name", REPORTS)
-@pytest.mark.parametrize("status", [status for status in Status if status is not S.CRASHED])
-def test_a_report_of_an_old_epoch_or_another_session_is_dropped_and_counted(status: Status, name: str) -> None:
-    scene = stage(status, kind="workflow" if status in (S.HANGING, S.SUSPENDED) else "task")
-    world = scene.world
-    stranger = world.join("stranger", offers=[task()])
-    world.sent.clear()
-    epoch = world.row(scene.run_id).epoch
-    before = (scene.status, len(world.history(scene.run_id)))
-    for session, said in ((scene.worker, epoch - 1), (scene.worker, epoch + 1), (stranger, epoch)):
-        late = world.ledger.counts.get("late_report", 0)
-        world.report(session, _report(name, scene.run_id, said, world))
-        assert world.ledger.counts["late_report"] == late + 1
-    assert (scene.status, len(world.history(scene.run_id))) == before
-    assert world.book.results.get(scene.run_id) != b"late"
 
 
 def test_a_started_after_a_cancel_is_dropped_and_counted() -> None:

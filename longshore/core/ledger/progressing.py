@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from longshore.core.ids import RunId
-from longshore.core.ledger.recording import reply
+from longshore.core.ledger.recording import owned, reply
 from longshore.core.ledger.state import Round, Said, Session, State
 from longshore.core.message import Progress, RunChanged
 from longshore.core.run import Run, Status
@@ -20,8 +20,8 @@ _SHOWN: Final = frozenset({Status.EXECUTING, Status.HANGING, Status.CANCELING})
 
 def progress(state: State, round_: Round, session: Session, report: Progress) -> None:
     """How far a run says it is. It changes nothing."""
-    run = state.runs.get(report.run_id)
-    if run is None or run.session != session.id or run.epoch != report.epoch:
+    run = owned(state, session.id, report.run_id, report.epoch)
+    if run is None:
         return
     state.progress[run.id] = Said(run.epoch, report.fraction, report.text, round_.now)
     if len(state.progress) > state.progress_room:

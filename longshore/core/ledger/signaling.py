@@ -12,7 +12,7 @@ import msgspec
 
 from longshore.core.ids import Address, RunId
 from longshore.core.ledger import delivering
-from longshore.core.ledger.recording import Refusal, answer, ended
+from longshore.core.ledger.recording import Refusal, answer, ended, refuse
 from longshore.core.ledger.starting import check_value
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import CompleteToken, Delivery, Signal, Value, Wait
@@ -38,8 +38,11 @@ def signal(state: State, round_: Round, message: Signal, actor: str) -> None:
             answer(round_, message, None, run_id=final.id, status=final.status, name=message.name)
             return
         refusal = _gone(round_, message.run_id)
+        if final is not None:
+            refuse(state, round_, final.id, final.status, f"signal refused: already {final.status}", actor)
     if refusal is None and run is not None and run.flow is None and run.kind not in ("", "workflow"):
         refusal = "not_a_workflow", f"run {run.id} of {run.routine} is a {run.kind}: only workflows wait for signals"
+        refuse(state, round_, run.id, run.status.value, f"signal refused: it is a {run.kind}", actor)
     if refusal is not None or run is None:
         answer(round_, message, refusal)
         return
