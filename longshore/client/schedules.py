@@ -213,10 +213,10 @@ def _order_of(
 ) -> tuple[str, bytes, Options]:
     """The routine's name, its arguments, and the options of its runs."""
     if isinstance(what, Call):
-        if args is not None or kwargs is not None:
-            raise UsageError("args and kwargs go with a routine or its name; a call has its arguments already")
         call = what.using(**options) if options else what
         call.take()
+        if args is not None or kwargs is not None:
+            raise UsageError("args and kwargs go with a routine or its name; a call has its arguments already")
         return call.routine.name, _input(*call.arguments), call.options or Options()
     name = what.name if isinstance(what, Routine) else what
     if not isinstance(name, str):

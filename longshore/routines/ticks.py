@@ -11,6 +11,8 @@ from longshore.core.schedules import ScheduledTick
 
 NAME: Final = "schedule"
 """The parameter that is given the tick."""
+_FREE: Final = frozenset({"Any", "typing.Any", "t.Any", "object"})
+"""Annotations, as texts, that say nothing."""
 _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -36,5 +38,7 @@ def with_tick(
 def _value(parameter: inspect.Parameter, tick: ScheduledTick) -> Any:
     """The tick, or its fields where the annotation wants something else: a dict, or a model of the user's own."""
     annotation = parameter.annotation
-    as_it_is = annotation in (inspect.Parameter.empty, Any, object) or ScheduledTick.__name__ in str(annotation)
+    written = annotation if isinstance(annotation, str) else str(annotation)
+    free = annotation in (inspect.Parameter.empty, Any, object) or written in _FREE
+    as_it_is = free or ScheduledTick.__name__ in written
     return tick if as_it_is else asdict(tick)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -43,6 +43,7 @@ _HEADER: Final = 3  # an array header is never longer here: MAX_ITEMS fits 16 bi
 _UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError, MemoryError, OverflowError)
 
+_PLACE: Final = re.compile(r"at `\$\[(\d+)\]`")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -246,22 +247,31 @@ def _foreign(body: bytes) -> list[Command]:
     try:
         found = _json_decoder().decode(body)
     except _UNREADABLE as error:
-        raise DecodeError(f"not readable as JSON commands: {error}{_hint(str(error))}") from None
+        raise DecodeError(f"not readable as JSON commands: {error}{_hint(body, str(error))}") from None
     commands = found if isinstance(found, list) else [found]
     if len(commands) > MAX_ITEMS:
         raise DecodeError(f"a body of {len(commands)} commands is over the limit of {MAX_ITEMS}")
     return [_own(command) for command in commands]
 
 
-def _hint(error: str) -> str:
-    """What an unknown field may have meant: a trigger's own names and those of its options, which say their unit."""
+def _hint(body: bytes, error: str) -> str:
+    """What an unknown field may have meant: the names that such a command has, and those of its options, which say
+    their unit."""
     quoted = _UNKNOWN_FIELD.search(error)
     if quoted is None:
         return ""
-    kind = Options if error.endswith(".options`") else _ForeignTrigger
+    kind = Options if error.endswith(".options`") else _kind_at(body, error)
     known = sorted(kind.__struct_fields__)
     meant = nearest(quoted[1], known, 1)
     return f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(known)}"
+
+
+def _kind_at(body: bytes, error: str) -> type[msgspec.Struct]:
+    """Which kind of command an error is about."""
+    document, place = msgspec.json.decode(body), _PLACE.search(error)
+    command = document[int(place[1])] if place is not None else document
+    kinds: Any = get_args(_ForeignCommand)
+    return next((kind for kind in kinds if kind.__struct_config__.tag == command["type"]), _ForeignTrigger)
 
 
 def _json_value(raw: msgspec.Raw) -> bytes:

@@ -30,6 +30,7 @@ class Beginning:
 
     def __init__(self, mark: str) -> None:
         taken = "input = source.input, input_ref = source.input_ref, tags = source.tags, metadata = source.metadata"
+        taken += ", schedule = source.schedule"  # it is told the same tick, and is no run of that schedule
         head = f"UPDATE run SET {taken}, rerun_of = source.id FROM (VALUES "
         tail = ") AS v JOIN run AS source ON source.id = v.column2 WHERE run.id = v.column1"
         self._reruns = ManyRows(lambda size: head + ", ".join([f"({mark}, {mark})"] * size) + tail)
