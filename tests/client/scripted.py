@@ -59,7 +59,6 @@ class Scripted:
         self.schedule_orders: list[Any] = []
         self.schedule_refusals: list[dict[str, str]] = []
         """What the next orders about schedules are refused with."""
-        self.batch_orders: list[OpenBatch | SealBatch | AbortBatch] = []
         self.bodies: list[int] = []
         self.ended: dict[str, RunChanged] = {}
         self.statuses: dict[str, str] = {}
@@ -138,13 +137,12 @@ class Scripted:
                 self.queue_orders.append(command)
                 refusal = self.queue_refusals.pop(0) if self.queue_refusals else None
                 to.append(Answer(command.ask_id, data={"name": command.queue}, error=refusal))
-            case OpenBatch() | SealBatch() | AbortBatch() | Bulk() | AbortBulk():
             case CreateSchedule() | PauseSchedule() | ResumeSchedule() | DeleteSchedule():
                 self.schedule_orders.append(command)
                 refusal = self.schedule_refusals.pop(0) if self.schedule_refusals else None
                 name = command.schedule_id or getattr(command, "routine", "")
                 to.append(Answer(command.ask_id, data={"schedule_id": name}, error=refusal))
-            case OpenBatch() | SealBatch() | AbortBatch():
+            case OpenBatch() | SealBatch() | AbortBatch() | Bulk() | AbortBulk():
                 self.batch_orders.append(command)
                 to.append(Answer(command.ask_id, data={"status": "taken"}))
             case Cancel(run_id=run_id):
