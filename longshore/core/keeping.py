@@ -115,6 +115,7 @@ class Tree(msgspec.Struct, gc=False):
     forked: bool = False
     large: bool = False
     going: bool = False
+    batch_id: str = ""
 
 
 class KeptPage(msgspec.Struct, gc=False):

@@ -17,6 +17,7 @@ from longshore.payloads.store import Buffer, Reader, check_key, missing, wrong_s
 
 _OWN_FOLDER: Final = 0o700
 _PARTIAL: Final = ".partial-"
+_TRIES: Final = 10
 
 
 class FolderStore:
@@ -31,9 +32,8 @@ class FolderStore:
         partial = target.parent / f"{_PARTIAL}{secrets.token_hex(8)}"
         with self._answering():
             self._make_root()
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with partial.open("xb", buffering=0) as file:
+                with self._new(partial) as file:
                     written = sum(_write(file, chunk) for chunk in chunks)
                     if written != size:
                         raise wrong_size(key, size, written)
@@ -42,6 +42,14 @@ class FolderStore:
             finally:
                 partial.unlink(missing_ok=True)
             _flush_folder(target.parent)
+
+    def _new(self, partial: Path) -> io.FileIO:
+        """The file, in a folder that may be swept as empty just now."""
+        for _ in range(_TRIES):
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return partial.open("xb", buffering=0)
+        return partial.open("xb", buffering=0)
 
     def _make_root(self) -> None:
         """The root and what is missing above it, closed to others: whoever writes first makes the folder of all."""
@@ -70,8 +78,14 @@ class FolderStore:
 
     def delete(self, key: str) -> None:
         """See PayloadStore."""
+        path = self._path(key)
         with self._answering(), suppress(FileNotFoundError, NotADirectoryError):
-            self._path(key).unlink()
+            path.unlink()
+        for folder in list(path.parents)[: key.count("/")]:
+            try:
+                folder.rmdir()  # each run has a folder of its own: empty ones would stay for ever
+            except OSError:
+                return
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from longshore.core.beginnings import Beginnings
 from longshore.core.changes import Changes, NewCall, NewDelivery, Outcome, Unreadable
 from longshore.core.cursors import FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE, Cursor
 from longshore.core.forks import NewFork
@@ -256,3 +257,21 @@ def test_objects_under_other_keys_are_nobodys(book: Book) -> None:
     end(book, run)
     go(book, runs=[run.id])
     assert doomed(book) == {}
+
+
+def test_a_checkpoint_names_its_object_until_the_next_one(book: Book) -> None:
+    run = a_run()
+    book.commit(inserting(run), Changes(checkpoints={run.id: check("runs/a/1")}))
+    book.commit(Changes(checkpoints={run.id: check("runs/a/2")}))
+    assert doomed(book) == {"runs/a/1": False}
+    book.commit(Changes(checkpoints={run.id: b"small"}))
+    assert doomed(book) == {"runs/a/1": False, "runs/a/2": False}
+
+
+def test_a_rerun_names_the_input_of_what_it_runs_again(book: Book) -> None:
+    run, again = a_run(), a_run()
+    book.commit(inserting(run, value=check("inputs/a/1")))
+    end(book, run, result=check("runs/a/2"))
+    book.commit(Changes(inserted=inserting(again).inserted, beginnings=Beginnings(reruns=[(again.id, run.id)])))
+    go(book, runs=[run.id])
+    assert doomed(book) == {"inputs/a/1": True, "runs/a/2": False}

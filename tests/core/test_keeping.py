@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from longshore.core.changes import ObjectsRemoved, Unreadable
 from longshore.core.errors import UsageError
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import Keep, KeepRow, keep_of
 from longshore.core.message import Answer, Ask, Call, Commands, Finished, Fork, Options, RunChanged, Start
+from longshore.core.orders import SealBatch
 from tests.simulation.keeping import LARGE
 from tests.simulation.world import CLIENT, World, task, workflow
 
@@ -375,3 +377,28 @@ def test_a_setting_reads_as_people_write_it() -> None:
     for wrong in ("10", "1.5", "", "x", "0s", "1d,0", "1d,x"):
         with pytest.raises(UsageError, match="allowed"):
             keep_of(wrong)
+
+
+def test_runs_of_an_open_batch_stay() -> None:
+    world, worker = a_world(age=timedelta(hours=1), batch_patience=timedelta(days=1))
+    run_id = ended(world, worker, batch_id="b")
+    pass_by(world, 3 * HOUR)
+    assert run_id in world.book.runs
+    world.command(SealBatch("b", ask_id="s", reply_to=CLIENT))
+    pass_by(world, 3 * HOUR)
+    assert run_id in world.book.gone and world.book.batches.keys() == {"b"}
+    pass_by(world, 32 * DAY)
+    assert world.book.batches == {}
+
+
+def test_what_is_gone_from_the_payload_store_is_written_down() -> None:
+    world, _ = a_world()
+    changes = world.internal(ObjectsRemoved(["runs/a/b"]))
+    assert changes.letting_go is not None and changes.letting_go.removed == ["runs/a/b"] and changes.is_durable()
+
+
+def test_an_unreadable_message_has_the_oldest_letters_go() -> None:
+    world, _ = a_world(letters_kept=5)
+    changes = world.internal(Unreadable("commands", "why", b"x", 1))
+    assert changes.letting_go is not None and changes.letting_go.letters is not None
+    assert changes.letting_go.letters[1:] == (5, 1000)

@@ -108,3 +108,18 @@ def test_other_urls_are_refused_naming_the_setting(url: str) -> None:
     with pytest.raises(Exception, match=r"LONGSHORE_PAYLOAD_URL|refused") as caught:
         open_store(url)
     assert isinstance(caught.value, SettingsError) or "refused" in str(caught.value)
+
+
+def test_a_folder_keeps_no_empty_folders_and_takes_objects_while_they_go(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "payloads")
+    for key in ("runs/a/1", "runs/a/2", "runs/b/1"):
+        store.put(key, [b"x"], 1)
+    store.delete("runs/a/1")
+    assert (tmp_path / "payloads/runs/a").is_dir()
+    store.delete("runs/a/2")
+    store.delete("runs/a/2")
+    assert [one.name for one in (tmp_path / "payloads/runs").iterdir()] == ["b"]
+    store.delete("runs/b/1")
+    assert [*(tmp_path / "payloads").iterdir()] == []
+    store.put("runs/b/1", [b"x"], 1)
+    assert store.exists("runs/b/1")

@@ -51,6 +51,7 @@ def kept_page(book: Book, wanted: Wanted) -> KeptPage:
 def _tree(book: Book, at: int, no: int, run: Run) -> Tree:
     below = _below(book, run.id)
     tree = Tree(_member(book, run), (at, no), large=len(below) >= LARGE)
+    tree.batch_id = book.batch_of.get(run.id, "")
     tree.going = any(one.kind == FORGET_TREE and one.run_id == run.id for one in book.cursors.values())
     if not tree.large:
         tree.members = [_member(book, one) for _, one in below]
@@ -77,11 +78,14 @@ def stand_before(book: Book, cursor: Cursor) -> Cursor:
     if cursor.kind == FORGET_ROWS:
         cursor.rows = _rows(book, cursor.run_id)
     elif cursor.kind == FORGET_EXPIRED:
-        kept = book.cache if cursor.reason == "cache" else book.idempotency
-        page = sorted(key for key in kept if key > cursor.after)
+        keys = {"cache": [*book.cache], "batch": [*book.batches], "idempotency": [*book.idempotency]}
+        page = sorted(key for key in keys.get(cursor.reason, []) if key > cursor.after)
         cursor.children, cursor.last = [RunId(key) for key in page[:PAGE]], len(page) <= PAGE
-        over = {key for key, (_, at) in book.cache.items() if at and cursor.before and at < cursor.before}
-        cursor.keys = [key for key in page[:PAGE] if cursor.reason == "cache" and key in over]
+        ends = {key: at for key, (_, at) in book.cache.items()} if cursor.reason == "cache" else {}
+        if cursor.reason == "batch":
+            ends = {key: one.closed_at for key, one in book.batches.items()}
+        over = {key for key, at in ends.items() if at and cursor.before and at < cursor.before}
+        cursor.keys = [key for key in page[:PAGE] if key in over]
     elif cursor.reason == "look":
         below = [(no, run) for no, run in _below(book, cursor.run_id) if no > int(cursor.after or 0)][:LARGE]
         cursor.members = [_member(book, run) for _, run in below]
@@ -106,7 +110,7 @@ def let_go(book: Book, gone: LettingGo) -> None:
         assert run.finished_at is not None, f"run {run_id} is {run.status}: nothing that lives may go"
         book.gone.add(run_id)
         for kept in (book.inputs, book.results, book.errors, book.tags, book.returned, book.metadata, book.given):
-            kept.pop(run_id, None)  # type: ignore[attr-defined]
+            kept.pop(run_id, None)
         book.annotation_ids = {one for one in book.annotation_ids if one[0] != run_id}
         book.idempotency = {key: other for key, other in book.idempotency.items() if other != run_id}
         book.cache = {key: row for key, row in book.cache.items() if row[0] != run_id}
@@ -123,8 +127,10 @@ def let_go(book: Book, gone: LettingGo) -> None:
                 book.calls[key] = dict(list(book.calls[key].items())[limit:])
             for key in [key for key in book.deliveries if key[0] == run_id]:
                 book.deliveries[key] = book.deliveries[key][limit:]
-    for key in gone.expired.get("cache", ()):
-        del book.cache[key]
+    for over in gone.expired.get("cache", ()):
+        del book.cache[over]
+    for over in gone.expired.get("batch", ()):
+        del book.batches[over]
     for row in gone.policies:
         book.policies[row.routine] = row
 
@@ -134,4 +140,4 @@ def _drop_rows(book: Book, run_id: RunId) -> None:
     book.told_ids.pop(run_id, None)
     for kept in (book.calls, book.deliveries):
         for key in [key for key in kept if key[0] == run_id]:
-            del kept[key]  # type: ignore[attr-defined]
+            del kept[key]

@@ -66,8 +66,9 @@ class Deleting:
             )
             for name, columns in _ROWS.items()
         ]
+        keys = {"batch": "id", "bulk": "id", "cache": "key", "idempotency": "key"}
         self._expired = {
-            name: ManyKeys(f"DELETE FROM {name} WHERE key IN ({{keys}})", mark) for name in ("cache", "idempotency")
+            name: ManyKeys(f"DELETE FROM {name} WHERE {key} IN ({{keys}})", mark) for name, key in keys.items()
         }
         self._old_letters = Each(
             "DELETE FROM dead_letter WHERE no IN (SELECT no FROM "

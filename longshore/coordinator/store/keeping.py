@@ -23,6 +23,14 @@ TREES: Final = 100
 ROWS: Final = 10_000
 """Of histories and journals in one step."""
 _COLUMNS: Final = "id, no, finished_at, generation, history_seq"
+_ROOT: Final = f"{_COLUMNS}, batch_id"
+_EXPIRE: Final = {
+    "batch": ("id", "closed_at"),
+    "bulk": ("id", "finished_at"),
+    "cache": ("key", "expires_at"),
+    "idempotency": ("key", "expires_at"),
+}
+"""What is over some time, by table: its key, and when that is (0: not yet known)."""
 _FORK: Final = "forked_seq >= 0 AND rerun_of <> ''"
 _BELOW: Final = "root_id = {mark} AND parent_id <> ''"
 
@@ -44,7 +52,7 @@ def kept_page(connection: Connection, wanted: Wanted) -> KeptPage:
     """The page that is wanted, or the beginning of it."""
     mark = marks_of(connection)
     behind = f"{ROOTS} AND routine = {mark} AND (finished_at, no) > ({mark}, {mark})"
-    text = f"SELECT {_COLUMNS} FROM run WHERE {behind} AND finished_at <= {mark} ORDER BY finished_at, no LIMIT {mark}"
+    text = f"SELECT {_ROOT} FROM run WHERE {behind} AND finished_at <= {mark} ORDER BY finished_at, no LIMIT {mark}"
     page = KeptPage(wanted, [], 0)
     after, room, flows, budget = wanted.after, wanted.limit, TREES, ROWS
     going = set(connection.exec_driver_sql("SELECT run_id FROM cursor WHERE kind = 'forget_tree'").scalars())
@@ -64,8 +72,8 @@ def kept_page(connection: Connection, wanted: Wanted) -> KeptPage:
 
 
 def _tree(connection: Connection, row: Any) -> Tree:
-    run_id, no, finished_at, generation, _ = row
-    tree = Tree(_member(connection, row), (finished_at, no))
+    run_id, no, finished_at, generation, _, batch_id = row
+    tree = Tree(_member(connection, row[:5]), (finished_at, no), batch_id=batch_id)
     if generation < 0:
         return tree
     mark = marks_of(connection)
@@ -177,11 +185,10 @@ def _within(members: Iterator[Member]) -> Iterator[Member]:
 def _find_expired(connection: Connection, cursor: Cursor) -> None:
     mark = marks_of(connection)
     before = micros(cursor.before) if cursor.before is not None else 0
-    text = (
-        f"SELECT key, expires_at > 0 AND expires_at < {mark} FROM {cursor.reason} WHERE key > {mark} "
-        f"ORDER BY key LIMIT {GROUP + 1}"
-    )
+    key, at = _EXPIRE[cursor.reason]
+    over = f"{at} > 0 AND {at} < {mark}"
+    text = f"SELECT {key}, {over} FROM {cursor.reason} WHERE {key} > {mark} ORDER BY {key} LIMIT {GROUP + 1}"
     found = connection.exec_driver_sql(text, (before, cursor.after)).fetchall()
-    cursor.children = [RunId(key) for key, _ in found[:GROUP]]
-    cursor.keys = [key for key, over in found[:GROUP] if over]
+    cursor.children = [RunId(one) for one, _ in found[:GROUP]]
+    cursor.keys = [one for one, is_over in found[:GROUP] if is_over]
     cursor.last = len(found) <= GROUP

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from longshore.coordinator.store.columns import micros
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
-from longshore.coordinator.store.statements import insert, marks_of
+from longshore.coordinator.store.statements import Texts, insert, marks_of
 from longshore.core.changes import Changes
 from longshore.core.message import ClaimCheck
 
@@ -31,9 +31,9 @@ def names_in(changes: Changes) -> list[Name]:
     check = ClaimCheck
     found = [(one.input, one.run.id, INPUT) for one in changes.inserted if type(one.input) is check]
     found += [(value, run_id, INPUT) for run_id, value in changes.inputs.items() if type(value) is check]
+    found += [(value, run_id, CHECKPOINT) for run_id, value in changes.checkpoints.items() if type(value) is check]
     found += [(one.result, one.run.id, RESULT) for one in changes.ended.values() if type(one.result) is check]
     found += [(row.value, row.run_id, TOLD) for row in changes.deliveries if type(row.value) is check]
-    found += [(value, run_id, CHECKPOINT) for run_id, value in changes.checkpoints.items() if type(value) is check]
     return [(value.key, run_id, what) for value, run_id, what in found if value.key.startswith(OWN)]
 
 
@@ -44,42 +44,33 @@ class Naming:
         self._kept = kept
         self._names = insert("payload", ("key", "run_id", "what"), mark, "DO NOTHING")
         of = f"WHERE run_id = {mark} AND what = {mark}"
-        self._replaced = _Texts(
+        self._replaced = Texts(
             f"INSERT INTO doomed (key, at) SELECT key, {mark} FROM payload {of} "
             "ON CONFLICT (key) DO UPDATE SET at = excluded.at",
             f"DELETE FROM payload {of}",
         )
-        self._copied = _Texts(
+        self._copied = Texts(
             f"INSERT INTO payload (key, run_id, what) SELECT key, {mark}, what FROM payload WHERE run_id = {mark} "
             "ON CONFLICT DO NOTHING"
         )
+        self._given = Texts(
+            f"INSERT INTO payload (key, run_id, what) SELECT key, {mark}, what FROM payload WHERE run_id = {mark} "
+            f"AND what = '{INPUT}' ON CONFLICT DO NOTHING"
+        )
 
     def steps(self, changes: Changes, now: datetime) -> Iterator[tuple[Any, Sequence[Any]]]:
-        """What is to be executed, in order: a run with another input, or a newer checkpoint, names the
-        one before no more; a fork names what
-        the run before it names."""
-        replaced = [(run_id, INPUT) for run_id in changes.inputs]
-        replaced += [(run_id, CHECKPOINT) for run_id, value in changes.checkpoints.items() if type(value) is ClaimCheck]
-        if replaced:
-            at = micros(now + self._kept)
-            yield self._replaced, [((at, *one), one) for one in replaced]
+        """What is to be executed, in order: a run with another input or checkpoint names the one before no more; a fork
+        names what the run before it names, a rerun the input."""
+        for what, changed in ((INPUT, changes.inputs), (CHECKPOINT, changes.checkpoints)):
+            if changed:
+                at = micros(now + self._kept)
+                yield self._replaced, [((at, run_id, what), (run_id, what)) for run_id in changed]
+        if changes.beginnings.reruns:
+            yield self._given, [(pair,) for pair in changes.beginnings.reruns]
         if changes.forks:
             yield self._copied, [((fork.run_id, fork.source),) for fork in changes.forks]
         if names := names_in(changes):
             yield self._names, names
-
-
-class _Texts:
-    """Statements that belong together, for one row of values each."""
-
-    def __init__(self, *texts: str) -> None:
-        self._texts = texts
-
-    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
-        """Execute them."""
-        for row in rows:
-            for text, values in zip(self._texts, row, strict=True):
-                connection.exec_driver_sql(text, values)
 
 
 class Doomed(NamedTuple):

@@ -90,6 +90,19 @@ class Loose:
             connection.exec_driver_sql(recount_text, (row[0],))
 
 
+class Texts:
+    """Statements that belong together, executed for one row after the other, each with values of its own."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = texts
+
+    def run(self, connection: Connection, rows: Sequence[Any], /) -> None:
+        """Execute them."""
+        for row in rows:
+            for text, values in zip(self._texts, row, strict=True):
+                connection.exec_driver_sql(text, values)
+
+
 class ManyKeys:
     """A statement with one list of keys, in several sizes: what is missing to a size is filled with the last key."""
 

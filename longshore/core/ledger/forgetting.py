@@ -17,7 +17,7 @@ from longshore.core.ledger.state import Round, State
 from longshore.core.run import Run
 
 FORGET_EVERY: Final = timedelta(hours=1)
-EXPIRE: Final = ("cache", "idempotency")
+EXPIRE: Final = ("batch", "bulk", "cache", "idempotency")
 WALK_EVERY: Final = timedelta(days=1)
 """How often every token is looked at, and every row that may have expired."""
 
@@ -54,7 +54,8 @@ def now_and_then(state: State, round_: Round) -> None:
         _open(state, round_, Cursor(FORGET_TOKENS, FORGET_TOKENS, RunId(""), "", round_.now - config.tokens_kept))
         for table in EXPIRE:
             name = f"{FORGET_EXPIRED}/{table}"
-            _open(state, round_, Cursor(name, FORGET_EXPIRED, RunId(""), table, round_.now))
+            before = round_.now - config.tokens_kept if table in ("batch", "bulk") else round_.now
+            _open(state, round_, Cursor(name, FORGET_EXPIRED, RunId(""), table, before))
 
 
 def dead_letters(state: State, round_: Round) -> None:

@@ -1,8 +1,8 @@
 """Rules of keeping: what has ended goes when it is old enough, or when there is too much of it, tree by tree.
 
-A tree goes as a whole, by the end of its root, once nothing in it lives and no fork tells what was told in it. Each
-step touches a bounded number of rows; what is too large for one is a cursor. Nothing here reads a value or touches an
-object.
+A tree goes as a whole, by the end of its root, once nothing in it lives, no fork tells what was told in it and its
+batch is closed. Each step touches a bounded number of rows; what is too large for one is a cursor. Nothing here reads a
+value or touches an object.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def step(state: State, round_: Round) -> None:
 
 
 def _let_go(state: State, round_: Round, shelf: Shelf, tree: Tree) -> None:
-    if tree.going or tree.forked or not all(member.ended for member in tree.members):
+    stays = tree.going or tree.forked or tree.batch_id in state.batches
+    if stays or not all(member.ended for member in tree.members):
         shelf.passed += 1
     elif tree.large:
         shelf.passed += 1  # until the cursor has come to its end
