@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from longshore.core.changes import Changes, Inbound, ReplyReturned, ReportsBound, SessionReturned
-from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
 from longshore.core.ledger import Ledger
 from longshore.core.ledger.lanes import lane_of
 from longshore.core.ledger.state import State
@@ -25,6 +25,7 @@ from longshore.core.message import (
     ChildDied,
     Commands,
     CompleteToken,
+    DrainWorker,
     Failure,
     Fetch,
     Finished,
@@ -97,7 +98,17 @@ class Throwing(RuleBasedStateMachine):
         key=st.sampled_from(["", "", "k"]),
         pool=st.sampled_from(["", "", "", "default", "none"]),
         options=st.sampled_from(
-            [{}, {}, {"delay_ms": 1500}, {"ttl_ms": 900}, {"deadline_ms": 2500}, {"max_attempts": 1}, {"priority": 5.0}]
+            [
+                {},
+                {},
+                {"delay_ms": 1500},
+                {"ttl_ms": 900},
+                {"deadline_ms": 2500},
+                {"max_attempts": 1},
+                {"priority": 5.0},
+                {"version_deadline_ms": 1500},
+                {"version": "latest"},
+            ]
         ),
         once=st.sampled_from(["", "", "once"]),
         wants=st.sampled_from(["accepted", "outcome"]),
@@ -251,6 +262,13 @@ class Throwing(RuleBasedStateMachine):
         else:
             self._take(Inbound(messages=[SessionReturned(session)]))
 
+    @rule(name=st.sampled_from(NAMES[2:]), grace=st.sampled_from([None, 0, 5]))
+    def drain(self, name: str, grace: int | None) -> None:
+        order = DrainWorker(WorkerId(name), grace_ms=grace, ask_id="a", reply_to=CLIENT)
+        self._take(Inbound(messages=[order]))
+        session = self.state.sessions.get(SessionId(f"session-{name}"))
+        assert session is None or session.closed or session.draining
+
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0, 61.0]))
     def tick(self, seconds: float) -> None:
         self._look_at(self.world.tick(seconds))
@@ -363,9 +381,10 @@ class Throwing(RuleBasedStateMachine):
             assert _durable(run) == _durable(self.state.runs[run.id])
         for session in fresh.sessions.values():
             ours = self.state.sessions.get(session.id)
-            assert ours is None or (ours.taken, ours.closed, ours.held.keys(), ours.digest) == (
+            assert ours is None or (ours.taken, ours.closed, ours.drain, ours.held.keys(), ours.digest) == (
                 session.taken,
                 session.closed,
+                session.drain,
                 session.held.keys(),
                 session.digest,
             )
