@@ -161,6 +161,8 @@ class Settings(BaseSettings):
     """How long runs are kept that have ended, and how many: an age, a number, both, or off."""
     payload_grace: Length = timedelta(days=1)
     """How long objects in the payload store outlive the end of their run at least."""
+    events: bool = True
+    """Whether changes of runs are published to the exchange `{ns}.events` while somebody is bound to it."""
     event_path: bool = True
     """A test mode when off: messages set nothing in motion, the reconciler alone finds what is to be done."""
     http_address: Annotated[str, _checked(_listener)] = "127.0.0.1:8600"

@@ -102,7 +102,9 @@ async def open_house(settings: Settings, crew: Crew) -> AsyncIterator[House]:
     router = LocalRouter(Names(settings.namespace))
     server = await serve(router, path)
     telemetry = setup("longshore-coordinator", f"{socket.gethostname()}:{os.getpid()}")
-    coordinator = make_coordinator(settings, router.bus(user="coordinator"), telemetry)
+    coordinator = make_coordinator(
+        settings, router.bus(user="coordinator"), telemetry, events_bus=lambda: router.bus(user="events")
+    )
     parts: dict[str, asyncio.Task[Any]] = {"coordinator": asyncio.create_task(coordinator.run())}
     try:
         async with asyncio.timeout(READY_WITHIN):

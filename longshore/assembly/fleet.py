@@ -33,8 +33,14 @@ async def coordinate(settings: Settings, on_ready: Callable[[], None]) -> None:
     _refuse_beside_dev(settings)
     make_folders(settings)
     telemetry = setup("longshore-coordinator", f"{socket.gethostname()}:{os.getpid()}")
-    bus = connect(broker_in_force(settings), Names(settings.namespace))
-    coordinator = make_coordinator(settings, bus, telemetry, http_address=host_and_port(settings.http_address))
+    url, names = broker_in_force(settings), Names(settings.namespace)
+    coordinator = make_coordinator(
+        settings,
+        connect(url, names),
+        telemetry,
+        http_address=host_and_port(settings.http_address),
+        events_bus=lambda: connect(url, names),
+    )
     running = asyncio.create_task(coordinator.run())
     try:
         await ready_or_ended(coordinator.ready(), running)
@@ -59,9 +65,15 @@ def _refuse_beside_dev(settings: Settings) -> None:
 
 
 def make_coordinator(
-    settings: Settings, bus: Bus, telemetry: Telemetry | None = None, *, http_address: tuple[str, int] | None = None
+    settings: Settings,
+    bus: Bus,
+    telemetry: Telemetry | None = None,
+    *,
+    http_address: tuple[str, int] | None = None,
+    events_bus: Callable[[], Bus] | None = None,
 ) -> Coordinator:
-    """A coordinator on this bus; nothing is opened yet. Its health is told at `http_address`, if one is given."""
+    """A coordinator on this bus; nothing is opened yet. Its health is told at `http_address`, if one is given, and
+    changes of runs to whoever listens over a bus of their own."""
     return Coordinator(
         settings.store_url,
         bus,
@@ -71,6 +83,7 @@ def make_coordinator(
         payloads=payload_store(settings),
         http_address=http_address,
         store_patience=settings.store_patience,
+        events_bus=events_bus if settings.events else None,
         objects_kept=settings.payload_grace,
     )
 

@@ -109,10 +109,11 @@ class Bus(Protocol):
         on_bound: Callable[[int], None],
         *,
         prefetch: int,
+        limit: int = 0,
     ) -> Consumer:
         """Bind a fresh exclusive queue to `exchange` under `key` and consume it. It dies with the connection; after a
         reconnect a new one is bound. `on_bound(n)` is told each time one is in place (n = 1, 2, ...), before any
-        of its messages."""
+        of its messages. With a `limit` the queue holds so many messages at most, and gives up the oldest."""
 
     def watch(self, on_change: Callable[[str], None]) -> None:
         """Be told of `connected`, `lost: reason`, `blocked: reason`, `unblocked`, `failed: reason` (the last:

@@ -152,9 +152,10 @@ class LocalBus:
         on_bound: Callable[[int], None],
         *,
         prefetch: int,
+        limit: int = 0,
     ) -> Consumer:
         """See `Bus.consume_private`."""
-        wish = Consume(next(self._numbers), "", exchange, key, prefetch, 0)
+        wish = Consume(next(self._numbers), "", exchange, key, prefetch, 0, limit)
         return await self._consume(wish, on_message, on_bound)
 
     def watch(self, on_change: Callable[[str], None]) -> None:

@@ -57,6 +57,7 @@ class Consume(_Frame):
     key: str
     prefetch: int
     priority: int
+    limit: int = 0
 
 
 class Settle(_Frame):

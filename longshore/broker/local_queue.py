@@ -71,8 +71,9 @@ class Outlet:
 class Queue:
     """A queue and its consumers."""
 
-    def __init__(self, name: str, on_reject: Callable[[Held], None] | None = None) -> None:
+    def __init__(self, name: str, on_reject: Callable[[Held], None] | None = None, limit: int = 0) -> None:
         self.name = name
+        self._limit = limit
         self._on_reject = on_reject
         self._waiting: deque[Held] = deque()
         self._outlets: list[Outlet] = []  # highest priority first; among equals the one whose turn it is
@@ -84,6 +85,8 @@ class Queue:
         """Take a new message."""
         self._waiting.append(message)
         self.dispatch()
+        if self._limit and len(self._waiting) > self._limit:
+            self._waiting.popleft()  # nobody is told: only what is news to watchers goes into such a queue
 
     def join(self, outlet: Outlet) -> None:
         """A consumer comes."""

@@ -90,9 +90,9 @@ class Router:
             self.exchanges[names.commands].bind(self.commands, key)
         self._private = count(1)
 
-    def private_queue(self, exchange: str, key: str) -> Queue:
+    def private_queue(self, exchange: str, key: str, limit: int = 0) -> Queue:
         """A fresh queue, bound."""
-        queue = Queue(f"{exchange}.{next(self._private)}")
+        queue = Queue(f"{exchange}.{next(self._private)}", limit=limit)
         self.exchanges[exchange].bind(queue, key)
         return queue
 
@@ -212,7 +212,7 @@ class Session:
             queue = router.queues[frame.queue]
             self._outlets[number] = (outlet, queue, lambda: queue.leave(outlet))
         else:
-            queue = router.private_queue(frame.exchange, frame.key)
+            queue = router.private_queue(frame.exchange, frame.key, frame.limit)
             exchange = router.exchanges[frame.exchange]
             self._outlets[number] = (outlet, queue, lambda: exchange.unbind(queue, frame.key))
         self._tell(Consuming(number))

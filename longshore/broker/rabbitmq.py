@@ -133,9 +133,11 @@ class RabbitBus:
         on_bound: Callable[[int], None],
         *,
         prefetch: int,
+        limit: int = 0,
     ) -> Consumer:
         """See `Bus.consume_private`."""
-        return await self._consume(Source(exchange=exchange, key=key, prefetch=prefetch, on_bound=on_bound), on_message)
+        source = Source(exchange=exchange, key=key, prefetch=prefetch, on_bound=on_bound, limit=limit)
+        return await self._consume(source, on_message)
 
     def watch(self, on_change: Callable[[str], None]) -> None:
         """See `Bus.watch`."""

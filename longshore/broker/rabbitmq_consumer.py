@@ -41,6 +41,7 @@ class Source:
     prefetch: int = 0
     priority: int = 0
     on_bound: Callable[[int], None] | None = None
+    limit: int = 0
 
 
 class RabbitConsumer:
@@ -128,7 +129,8 @@ class RabbitConsumer:
         """A fresh queue each time: the name of one whose connection is half open stays locked for a while."""
         source = self._source
         queue = f"{source.exchange}.{secrets.token_hex(8)}"
-        await channel.queue_declare(queue, exclusive=True, auto_delete=True)
+        arguments: ArgumentsType = {"x-max-length": source.limit} if source.limit else {}  # the oldest go first
+        await channel.queue_declare(queue, exclusive=True, auto_delete=True, arguments=arguments)
         await channel.queue_bind(queue, source.exchange, source.key)
         self._bound += 1
         if source.on_bound is not None:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "runs": "runs.app",
     "tokens": "tokens.app",
     "schedules": "schedules.app",
+    "events": "events.events",
     "workers": "fleet.workers",
     "queues": "queues.app",
     "dead": "fleet.dead",

@@ -17,6 +17,7 @@ from longshore.broker.bus import Bus
 from longshore.client.accepting import refusal, turn, within
 from longshore.client.batches import Keeper
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
+from longshore.client.events import EventVerbs
 from longshore.client.fields import Fields, row, rows
 from longshore.client.fleet import drain
 from longshore.client.link import Link
@@ -66,7 +67,7 @@ class _Open:
     tending: asyncio.Task[None]
 
 
-class Client(QueueVerbs, ManyVerbs):
+class Client(QueueVerbs, ManyVerbs, EventVerbs):
     """`async with Client() as client:` talks to the coordinator that the settings lead to.
 
     `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is
@@ -364,6 +365,9 @@ class Client(QueueVerbs, ManyVerbs):
         return await self._opened().talk.ask(what, [RunId(one) for one in run_ids], timeout=timeout, **params)
 
     # ------------------------------------------------------------------------------------------------- inside
+
+    def _linked(self) -> Link:
+        return self._opened().link
 
     def _opened(self) -> _Open:
         if self._parts is None:

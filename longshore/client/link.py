@@ -17,7 +17,7 @@ from typing import Any, Final
 from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing, Sent
 from longshore.client.crowd import Crowd
 from longshore.client.pending import Book, Errand, Question
-from longshore.core.envelope import Names
+from longshore.core.envelope import EVENTS_KEY, Names
 from longshore.core.errors import BrokerUnavailableError, DecodeError, EncodingError, LongshoreError, UnavailableError
 from longshore.core.ids import ClientId, RunId
 from longshore.core.message import MAX_BODY, MAX_ITEMS, Ask, Message, Trigger
@@ -39,6 +39,9 @@ PAUSE: Final = 0.2
 """Seconds before a publish that the broker did not take is tried again while the link is up."""
 PREFETCH: Final = 100
 FLUSH_WITHIN: Final = 5.0
+EVENTS_PREFETCH: Final = 20
+EVENTS_KEPT: Final = 1000
+"""Bodies of events that wait for a slow reader."""
 
 
 class Unanswered:
@@ -109,6 +112,12 @@ class Link:
         if self._consumer is not None:
             await self._consumer.close()
         await self._bus.close()
+
+    async def listen(self, on_message: Callable[[Incoming], None]) -> Consumer:
+        """Consume the events exchange through a queue that gives up the oldest when nobody reads."""
+        return await self._bus.consume_private(
+            self._names.events, EVENTS_KEY, on_message, lambda _: None, prefetch=EVENTS_PREFETCH, limit=EVENTS_KEPT
+        )
 
     # ------------------------------------------------------------------------------------------------- what is asked
 

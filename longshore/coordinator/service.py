@@ -13,13 +13,14 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 
 from longshore.broker.bus import Bus, Consumer
 from longshore.coordinator import asks, health, sweeping
+from longshore.coordinator.events import Events
 from longshore.coordinator.inbox import Inbox
 from longshore.coordinator.probes import Probes
 from longshore.coordinator.rounds import Rounds, utcnow
@@ -67,6 +68,7 @@ class Coordinator:
         payloads: PayloadStore | None = None,
         http_address: tuple[str, int] | None = None,
         store_patience: timedelta = STORE_PATIENCE,
+        events_bus: Callable[[], Bus] | None = None,
         objects_kept: timedelta = OBJECTS_KEPT,
         sweep_every: float = sweeping.EVERY,
     ) -> None:
@@ -77,6 +79,7 @@ class Coordinator:
         self._telemetry = telemetry or Telemetry()
         self._http_address = http_address
         self._patience = store_patience
+        self._events_bus = events_bus
         self._payloads = payloads
         self._objects_kept = objects_kept
         self._sweep_every = sweep_every
@@ -141,6 +144,8 @@ class Coordinator:
         self._inbox.admits = probes.admits
         parts: list[Coroutine[Any, Any, None]] = [rounds.run(), self._pass_seconds(), self._answer_for_ever(rounds)]
         parts.append(self._until_broken())
+        if self._events_bus is not None:
+            parts.append(Events(self._events_bus, self._names, self._store).run())
         if self._payloads is not None:
             parts.append(self._sweep(self._payloads))
         if listener is not None:

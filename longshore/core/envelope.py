@@ -18,6 +18,9 @@ TAKEN: Final = "taken"
 TRACEPARENT: Final = "traceparent"
 """On foreign triggers: W3C trace context."""
 
+EVENTS_KEY: Final = "runs"
+"""The routing key of every body of events: one holds changes of many runs, of whatever routine and queue."""
+
 MSGPACK: Final = "application/vnd.msgpack"
 JSON: Final = "application/json"
 

@@ -16,6 +16,7 @@ from longshore.coordinator.store.migrating import upgrade
 from longshore.coordinator.store.objects import Objects
 from longshore.coordinator.store.queries import Queries
 from longshore.coordinator.store.reader import Page, Reader
+from longshore.coordinator.store.tail import Tail
 from longshore.coordinator.store.writer import OBJECTS_KEPT, Writer
 from longshore.core.changes import Snapshot
 from longshore.core.errors import SettingsError
@@ -34,6 +35,7 @@ class Store:
                 self.writer.on_connection(upgrade)
             self.reader = Reader(made)
             self.queries = Queries(made)
+            self.tail = Tail(made)
             self.objects = Objects(made)
         except BaseException:
             self.writer.close()
@@ -72,6 +74,6 @@ class Store:
 
     def close(self) -> None:
         """Close every connection. Twice is harmless."""
-        for part in (self.objects, self.queries, self.reader, self.writer):
+        for part in (self.tail, self.objects, self.queries, self.reader, self.writer):
             part.close()
         self._engine.dispose()

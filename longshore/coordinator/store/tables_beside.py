@@ -59,6 +59,15 @@ unsent: Final = Table(
 """Per batch, the runs that ended in it and whose outcome somebody asked for, until its messages are known to be
 sent."""
 
+tail: Final = Table(
+    "tail",
+    metadata,
+    Column("batch_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_ids", LargeBinary, nullable=False),
+)
+"""Per batch, the runs whose history it added to, until those rows are passed on to the events exchange; kept only while
+somebody listens there."""
+
 worker: Final = Table(
     "worker",
     metadata,

@@ -24,6 +24,7 @@ from longshore.coordinator.store.forgetting import Forgetting
 from longshore.coordinator.store.forks import ForkCopies
 from longshore.coordinator.store.objects import Naming
 from longshore.coordinator.store.statements import Each, Loose, Step, insert, marks_of, update
+from longshore.coordinator.store.tail import Leaving
 from longshore.core.changes import Changes, HistoryRow, NewRun, Outcome
 from longshore.core.run import Run
 
@@ -76,6 +77,7 @@ class Writer:
         self._inputs = update("run", ("id", "input", "input_ref"), mark)
         self._forgetting = Forgetting(mark)
         self._annotating = Annotating(mark)
+        self.leaving = Leaving(mark)
         self._history = insert("history", _HISTORY, mark)
         unnumbered = (
             f"INSERT INTO history ({', '.join(_HISTORY)}) SELECT {mark}, COALESCE(MAX(seq), 0) + 1, "
@@ -144,6 +146,7 @@ class Writer:
                         "active for a store; stop one of them"
                     )
                 connection.exec_driver_sql(self._sent, (published_batch,))
+                self.leaving.let_go(connection)
                 for prepared in group:
                     for statement, values in prepared.steps or ():
                         statement.run(connection, values)
@@ -188,6 +191,8 @@ class Writer:
             self._write_ended(steps, changes.ended.values(), batch_no, at)
         if changes.history:
             self._write_history(steps, changes.history, batch_no, at)
+            if self.leaving.wanted:
+                steps.append(self.leaving.step(changes, batch_no))
         if changes.calls or changes.closed or changes.deliveries:
             self._write_journals(steps, changes, at)
         if changes.tokens or changes.tokens_completed or changes.kept_signals:

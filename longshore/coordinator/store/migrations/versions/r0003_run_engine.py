@@ -44,6 +44,11 @@ def upgrade() -> None:
     op.create_index("bulk_created", "bulk", ["created_at"])
     _index("bulk_running", "bulk", ["created_at"], "status = 'running'")
     op.create_table(
+        "tail",
+        sa.Column("batch_no", sa.BigInteger(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("run_ids", sa.LargeBinary(), nullable=False),
+    )
+    op.create_table(
         "queue",
         sa.Column("name", sa.Text(), primary_key=True, nullable=False),
         *[sa.Column(name, sa.BigInteger(), nullable=False) for name in QUEUE_LIMITS],
@@ -144,6 +149,7 @@ def downgrade() -> None:
     for table in ("keep", "doomed", "payload"):
         op.drop_table(table)
     op.drop_table("queue")
+    op.drop_table("tail")
     for name, *_ in INDEXES:
         op.drop_index(name, "run")
     op.drop_table("bulk")
