@@ -51,6 +51,7 @@ def test_without_anything_the_documented_defaults_hold() -> None:
         "store_patience": timedelta(seconds=60),
         "retention": "30d,1000000",
         "payload_grace": timedelta(days=1),
+        "events": True,
         "event_path": True,
         "http_address": "127.0.0.1:8600",
     }

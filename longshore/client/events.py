@@ -6,7 +6,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -57,13 +58,17 @@ async def events_of(link: Link, watch: Watch) -> AsyncIterator[Fields]:
     consumer = await link.listen(take)
     try:
         while True:
-            while bodies:
-                for change in _read(bodies, consumer):
-                    if watch.fits(change):
-                        yield Fields(change)
+            for change in filter(watch.fits, _unread(bodies, consumer)):
+                yield Fields(change)
             await _coming(link, came)
     finally:
         await consumer.close()
+
+
+def _unread(bodies: deque[Incoming], consumer: Consumer) -> Iterator[dict[str, Any]]:
+    """All changes that came; a body is settled when its first one is taken."""
+    while bodies:
+        yield from _read(bodies, consumer)
 
 
 def _read(bodies: deque[Incoming], consumer: Consumer) -> Collection[dict[str, Any]]:
@@ -81,11 +86,9 @@ async def _coming(link: Link, came: asyncio.Event) -> None:
     while not came.is_set():
         if link.broken is not None:
             raise link.broken
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY):
                 await came.wait()
-        except TimeoutError:
-            continue
     came.clear()
 
 

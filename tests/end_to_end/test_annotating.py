@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from longshore import Client, Rejected, SyncClient, UsageError
+from longshore.client import Fields
 from longshore.client.run import Change
 from longshore.telemetry import Telemetry
 from tests.end_to_end import annotated
@@ -163,3 +165,30 @@ async def test_counts_are_exact_over_a_killed_worker_of_a_workflow(build: Build)
         house.work(module=MODULE)
         assert (await run.result(timeout=60))["pumps"] == 1
         assert (await run.metadata.get())["pumps"] == 1
+
+
+async def test_events_tell_every_change_of_every_run_to_client_and_command_line(client: Client, house: House) -> None:
+    heard: list[Fields] = []
+
+    async def listen() -> None:
+        async for event in client.events(routine="part", status="completed"):
+            heard.append(event)
+            if len(heard) == 3:
+                return
+
+    listening = asyncio.create_task(listen())
+    command = [sys.executable, "-m", "longshore.cli", "events", "--count", "1", "--json", "--routine", "parts"]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=house.folder, env=house._environment(), stdout=asyncio.subprocess.PIPE
+    )
+    run = None
+    while not listening.done():
+        run = await client.trigger(annotated.parts(3, 1, False))
+        await run.result(timeout=30)
+        await asyncio.wait([listening], timeout=1)
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert {event.to_status for event in heard} == {"COMPLETED"} and {event.routine for event in heard} == {"part"}
+    assert all(event.root_id != event.run_id and event.at for event in heard)
+    assert json.loads(out)["routine"] == "parts" and process.returncode == 0
+    with pytest.raises(UsageError, match="no status"):
+        await anext(client.events(status="LATE"))
