@@ -14,6 +14,7 @@ from longshore.core.message import (
     ClaimCheck,
     CreateSchedule,
     DeleteSchedule,
+    LimitQueue,
     Options,
     PauseSchedule,
     ResumeSchedule,
@@ -213,6 +214,7 @@ CHECK = ClaimCheck(key="inputs/x", size=70_000, sha256="a" * 64)
         ("input", "at most 65536 bytes", {"every_ms": 60_000, "input": b"x" * 65_537}),
         ("input", "at most 65536 bytes", {"every_ms": 60_000, "input": CHECK}),
         ("idempotency_key", "a run of its own", {"every_ms": 60_000, "options": Options(idempotency_key="k")}),
+        ("batch_id", "one client", {"every_ms": 60_000, "options": Options(batch_id="b")}),
         ("on_parent_end", "no parent", {"every_ms": 60_000, "options": Options(on_parent_end="cancel")}),
         ("delay_ms", "spread", {"every_ms": 60_000, "options": Options(delay_ms=5)}),
         ("max_attempts", "from 1 to 250", {"every_ms": 60_000, "options": Options(max_attempts=0)}),
@@ -274,6 +276,16 @@ def test_a_tick_that_is_decided_again_is_the_same_run() -> None:
     assert [new.run.id for new in lost.inserted] == [run_of(world, at(1))]
 
 
+def test_a_tick_whose_run_is_there_already_makes_no_second_one() -> None:
+    world = World()
+    create(world)
+    world.tick(60)
+    world.book.schedules["s"].next_at = at(1)  # as if the schedule alone had been put back
+    world.restart()
+    world.tick()
+    assert ticks(world) == [at(1)] and world.book.schedules["s"].next_at == at(2)
+
+
 def test_two_schedules_of_one_instant_and_one_that_was_made_anew_have_runs_of_their_own() -> None:
     world = World()
     for name in ("a", "b"):
@@ -324,7 +336,7 @@ def test_a_run_that_would_be_refused_moves_the_schedule_on_and_says_so() -> None
     world.tick(60)
     kept = world.book.schedules["s"]
     assert (ticks(world), kept.next_at, kept.last_at) == ([], at(2), None)
-    assert "the run of 2026-01-01T00:01:00Z was refused" in kept.note
+    assert "the run of 2026-01-01T00:01:00Z was refused: max_attempts is 0" in kept.note
     assert world.ledger.counts["schedule_refused"] == 1
 
 
@@ -477,3 +489,14 @@ def test_a_schedules_run_is_answered_to_nobody() -> None:
     world.finish(worker, start)
     assert world.status(start.run_id) is Status.COMPLETED
     assert not [reply for _, reply in world.replies[before:] if isinstance(reply, Accepted)]
+
+
+def test_a_tick_for_a_full_queue_makes_no_run_and_the_schedule_says_why() -> None:
+    world = World()
+    say(world, LimitQueue("gpu", max_size=1, create=True))
+    create(world, options=Options(queue="gpu"))
+    world.tick(60)
+    world.tick(60)
+    assert ticks(world) == [at(1)]
+    kept = world.book.schedules["s"]
+    assert kept.next_at == at(3) and "was refused: " in kept.note and "gpu" in kept.note

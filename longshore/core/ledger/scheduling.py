@@ -50,6 +50,7 @@ SHOWN: Final = 80
 FORBIDDEN: Final = {
     "idempotency_key": "every tick is a run of its own",
     "on_parent_end": "what a schedule starts has no parent",
+    "batch_id": "a batch is one client's",
     "delay_ms": "use spread_ms, or another time",
 }
 """Options that a schedule's runs cannot have, and why."""
@@ -326,15 +327,15 @@ def _start(state: State, round_: Round, due: Due, tick: datetime) -> None:
         return
     run_id = run_id_of(schedule, tick)
     message = Trigger(plan.routine, run_id, schedule.input, plan.options)
-    starting.trigger(state, round_, message, f"schedule {schedule.id}")
-    new = round_.changes.inserted[-1] if round_.changes.inserted else None
-    if new is None or new.run.id != run_id:
+    refusal = starting.begin_triggered(state, round_, message, run_id, f"schedule {schedule.id}")
+    if refusal is not None:
         state.count("schedule_refused")
-        schedule.note = f"the run of {shown(tick)} was refused: its queue takes no more, or an option is not allowed"
+        schedule.note = f"the run of {shown(tick)} was refused: {refusal[1]}"
         return
-    table = plan.timetable
-    upcoming = after_tick(due.calendar, tick)
-    new.schedule = ScheduledTick(schedule.id, tick, schedule.last_at, table.timezone, upcoming)
+    new = round_.changes.inserted[-1] if round_.changes.inserted else None
+    if new is not None and new.run.id == run_id:  # else it is there: nothing ever makes it twice
+        upcoming = after_tick(due.calendar, tick)
+        new.schedule = ScheduledTick(schedule.id, tick, schedule.last_at, plan.timetable.timezone, upcoming)
     schedule.last_at, schedule.last_run_id = tick, run_id
 
 

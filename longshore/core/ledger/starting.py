@@ -104,20 +104,25 @@ def check_value(value: Value) -> tuple[str, str] | None:
 def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     """Take a trigger: refuse it, find the run it already is, or begin the run."""
     run_id = message.run_id or RunId(uuid7(round_.now, round_.random(ENTROPY_BYTES)))
+    refusal = begin_triggered(state, round_, message, run_id, actor)
+    if refusal is not None:
+        _reject(state, round_, message, run_id, *refusal)
+
+
+def begin_triggered(state: State, round_: Round, message: Trigger, run_id: RunId, actor: str) -> tuple[str, str] | None:
+    """Begin the run under this id, or find the one it already is; or (rule, text) of why it is refused."""
     problem = _problem(message.routine, run_id, message.options, message.input)
     if problem is None and message.options.on_parent_end:
         problem = "on_parent_end", "on_parent_end is for calls inside a workflow: what is triggered has no parent"
     if problem:
-        _reject(state, round_, message, run_id, *problem)
-        return
+        return problem
     existing = state.runs.get(run_id) or round_.put_away.get(run_id)
     if existing is not None or run_id in round_.facts.runs or ended(round_, run_id) is not None:
         _answer_existing(state, round_, message, run_id)
-        return
+        return None
     batch_id = message.options.batch_id
     if batch_id and (problem := batching.refusal(state, round_, batch_id)) is not None:
-        _reject(state, round_, message, run_id, *problem)
-        return
+        return problem
     key = message.options.idempotency_key
     name, _ = split_routine(message.routine)
     row = idempotency_row(name, key) if key else ""
@@ -127,12 +132,11 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
             if batch_id:
                 batching.existed(state, round_, batch_id)
             _answer_existing(state, round_, message, other)
-            return
+            return None
     run = _new_run(round_, run_id, message.routine, message.options)
     full = limiting.refusal(state, _queue_of(state, run, message.options)) if state.queues else ""
     if full:
-        _reject(state, round_, message, run_id, "max_size", full)
-        return
+        return "max_size", full
     if key:
         round_.facts.idempotency[row] = run_id
         round_.changes.idempotency.append((row, run_id, round_.now + state.config.idempotency_kept))
@@ -148,6 +152,7 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
     _begin(state, round_, run, message.input, message.options, actor)
     if message.reply_to and not (run.wants_outcome and (message.plain or run.id in round_.changes.ended)):
         _accept(round_, message, run)
+    return None
 
 
 def _accept(round_: Round, message: Trigger, run: Run) -> None:
