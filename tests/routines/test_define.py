@@ -29,6 +29,19 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
+def test_how_long_its_runs_are_kept_goes_to_the_ledger_with_its_offer() -> None:
+    def said(**options: Any) -> tuple[int, int]:
+        offer = define.task(name="a", version="1.0.0", **options)(plain).offer()
+        return offer.keep_ms, offer.keep_count
+
+    assert said() == (-1, -1)
+    assert said(retention="1h") == (3_600_000, -1)
+    assert said(retention_count=10) == (-1, 10)
+    assert said(retention=timedelta(milliseconds=1), retention_count=1_000_000_000) == (1, 1_000_000_000)
+    assert said(retention="off") == (0, 0)
+    assert said(retention="off", retention_count=5) == (0, 5)
+
+
 def test_a_task_remembers_what_was_declared() -> None:
     routine = define.task(
         name="train",
@@ -111,6 +124,10 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", max_attempts=251)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", max_attempts=True)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", timeout="soon")(plain), "timeout: 'soon' is not a duration"),
+        (lambda: define.task(name="a", retention="never")(plain), "retention: 'never' is not a duration"),
+        (lambda: define.task(name="a", retention=0)(plain), "above zero"),
+        (lambda: define.workflow(name="a", retention_count=0)(waiting), "retention_count=0: write a whole number from"),
+        (lambda: define.action(name="a", retention_count="off")(plain), "or leave it out"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", timeout=0)(plain), "above zero"),
         (lambda: define.task(name="a", memory_limit="1GiB")(plain), "process of its own"),
         (lambda: define.task(name="a", isolation="process", memory_limit="lots")(plain), "512MiB"),
