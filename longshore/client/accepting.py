@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from longshore.client.conversation import Conversation
 from longshore.client.crowd import FOR_EVER
 from longshore.client.link import Link, Unanswered
 from longshore.client.run import Run
 from longshore.core import message
 from longshore.core.errors import NotYetAccepted, Rejected
+from longshore.core.message import Accepted, RunChanged, Trigger
 
 
 async def turn(link: Link, accept: float | None, limit: float | None) -> tuple[float | None, float | None]:
@@ -38,3 +40,19 @@ def refusal(reply: message.Reply | Unanswered, run: Run[Any], timeout: float | N
         "it runs once one is there",
         run=run,
     )
+
+
+async def accepted(talk: Conversation, trigger: Trigger, limit: float | None, module: str) -> Run[Any]:
+    """Send a trigger and wait until the ledger has it. Raises as `Client.trigger`."""
+    errand = talk.begin(trigger, limit)
+    try:
+        answer = await errand.waiter
+    except asyncio.CancelledError as error:
+        raise talk.given_up(errand, error, None) from None
+    reply = talk.reply(errand, answer, limit)
+    run: Run[Any] = Run(talk, trigger.run_id, trigger.routine, module)
+    if type(reply) is Accepted:
+        run.id = reply.run_id  # another one than asked for where the idempotency key was known already
+    elif type(reply) is not RunChanged:
+        raise refusal(reply, run, limit)
+    return run

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from longshore.broker import connect
 from longshore.broker.bus import Bus
-from longshore.client.accepting import refusal, turn, within
+from longshore.client.accepting import accepted, refusal, turn, within
 from longshore.client.batches import Keeper
 from longshore.client.conversation import ASK_TIMEOUT, Conversation
 from longshore.client.events import EventVerbs
@@ -34,10 +34,11 @@ from longshore.client.waiting import Impatience, Why
 from longshore.core.envelope import Names
 from longshore.core.errors import UsageError
 from longshore.core.ids import ClientId, RunId, is_run_id
-from longshore.core.message import Accepted, RunChanged
+from longshore.core.message import RunChanged, Trigger
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
 from longshore.routines.options import Duration
+from longshore.serialization.values import Encoded
 from longshore.settings import Settings, load
 from longshore.telemetry import Telemetry, semantics, setup
 
@@ -190,18 +191,15 @@ class Client(QueueVerbs, ManyVerbs, EventVerbs):
         if parts.link.crowded:
             limit, _ = await turn(parts.link, limit, None)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
-        errand = parts.talk.begin(trigger, limit)
-        try:
-            answer = await errand.waiter
-        except asyncio.CancelledError as error:
-            raise parts.talk.given_up(errand, error, None) from None
-        reply = parts.talk.reply(errand, answer, limit)
-        run: Run[Any] = Run(parts.talk, trigger.run_id, trigger.routine, module_of(what))
-        if type(reply) is Accepted:
-            run.id = reply.run_id  # another one than asked for where the idempotency key was known already
-        elif type(reply) is not RunChanged:
-            raise refusal(reply, run, limit)
-        return run
+        return await accepted(parts.talk, trigger, limit, module_of(what))
+
+    async def forward(self, trigger: Trigger, value: bytes, *, timeout: Seconds = ACCEPT_TIMEOUT) -> Run[Any]:
+        """Send a trigger that was made somewhere else (an outbox keeps them), with its input. Raises as `trigger`, and
+        PayloadUnavailable."""
+        parts = self._opened()
+        limit = patience("timeout", timeout)
+        laden = await parts.orders.laden(trigger, Encoded(len(value), [value]))
+        return await accepted(parts.talk, laden, limit, "")
 
     @overload
     async def run(

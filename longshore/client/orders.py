@@ -26,6 +26,7 @@ from longshore.payloads import AsyncCargo
 from longshore.routines import Call
 from longshore.routines.options import Duration, TriggerOptions, delay_ms, to_message
 from longshore.serialization.arguments import encode_arguments
+from longshore.serialization.values import Encoded
 
 _IDS_PER_BLOCK: Final = 256
 _PLAIN: Final = Options()
@@ -83,20 +84,18 @@ class RunIds:
         return RunId(uuid7_from(int(time.time() * 1000), random))
 
 
-class OrderBook:
-    """Makes triggers for one client."""
+class Drafts:
+    """Makes triggers whose input has not found its place yet."""
 
-    def __init__(self, cargo: AsyncCargo, project: str, reply_to: str) -> None:
-        self._cargo = cargo
+    def __init__(self, project: str, reply_to: str = "") -> None:
         self._project = project
         self._reply_to = reply_to
         self._ids = RunIds()
 
-    async def trigger(self, order: Order, options: RunOptions, wants: str) -> Trigger:
-        """The order as it travels.
+    def draft(self, order: Order, options: RunOptions, wants: str) -> tuple[Trigger, Encoded]:
+        """The order without its input, and the input.
 
-        Raises UsageError (a wrong option or id, a call used twice), EncodingError (an argument that cannot travel), and
-        PayloadUnavailable when large arguments cannot be stowed.
+        Raises UsageError (a wrong option or id, a call used twice), EncodingError (an argument that cannot travel).
         """
         run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
         if isinstance(order.what, str):
@@ -108,12 +107,8 @@ class OrderBook:
             args, kwargs = call.arguments
         if "batch_id" in options:
             travelling = replace(travelling, batch_id=batch_id_of(options["batch_id"]))
-        encoded = encode_arguments(args, kwargs)
-        if encoded.size <= self._cargo.cargo.inline_limit:
-            value: Any = encoded.inline()
-        else:
-            value = await self._cargo.stow(encoded, f"inputs/{run_id}")
-        return Trigger(routine, run_id, value, travelling, self._reply_to, wants, cache_key=key)
+        made = Trigger(routine, run_id, b"", travelling, self._reply_to, wants, cache_key=key)
+        return made, encode_arguments(args, kwargs)
 
     def _cache_key(self, call: Call[Any]) -> str:
         routine = call.routine
@@ -124,6 +119,28 @@ class OrderBook:
         except EncodingError:
             return ""  # the encoding that follows says it better
         return cache_key(self._project, routine.name, routine.version, digest)
+
+
+class OrderBook(Drafts):
+    """Makes triggers for one client."""
+
+    def __init__(self, cargo: AsyncCargo, project: str, reply_to: str) -> None:
+        super().__init__(project, reply_to)
+        self._cargo = cargo
+
+    async def trigger(self, order: Order, options: RunOptions, wants: str) -> Trigger:
+        """The order as it travels. Raises as `draft`, and PayloadUnavailable when large arguments cannot be stowed."""
+        made, encoded = self.draft(order, options, wants)
+        return await self.laden(made, encoded)
+
+    async def laden(self, made: Trigger, encoded: Encoded) -> Trigger:
+        """The same with its input, and with this client as the one to answer. Raises PayloadUnavailable."""
+        made.reply_to = self._reply_to
+        if encoded.size <= self._cargo.cargo.inline_limit:
+            made.input = encoded.inline()
+        else:
+            made.input = await self._cargo.stow(encoded, f"inputs/{made.run_id}")
+        return made
 
 
 def _plain_arguments(order: Order) -> tuple[Sequence[Any], Mapping[str, Any]]:
