@@ -32,6 +32,8 @@ class Care(msgspec.Struct, omit_defaults=True, gc=False):
     """The last ones in a row, oldest first."""
     pool: str = ""
     """Where it goes on since it ran out of memory."""
+    in_default: bool = False
+    """Its trigger named the queue `default`, when nobody knew yet which one its routine says."""
 
 
 def renewed(care: Care | None) -> Care | None:

@@ -18,6 +18,8 @@ from longshore.core.errors import UsageError
 from longshore.core.ids import RunId
 from longshore.core.orders import LimitQueue
 
+DEFAULT: Final = "default"
+"""The queue of what names none."""
 NAMESPACE: Final = "*"
 """The queue in which every run of the namespace is counted, whatever other queue it is in."""
 MAX_LIMIT: Final = 1_000_000

@@ -17,9 +17,10 @@ from longshore.core.durations import duration
 from longshore.core.errors import DefinitionError, UsageError, nearest
 from longshore.core.keeping import LARGEST
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.queues import NAMESPACE
 from longshore.core.sizes import size
 from longshore.core.versions import LATEST, PINNED
-from longshore.routines.options import Duration
+from longshore.routines.options import MAX_TEXT, Duration
 from longshore.routines.policy import Children, ChildrenVersion, Isolation, Kind, OnCrash, Policy
 from longshore.routines.routine import Routine
 from longshore.serialization.arguments import Signature
@@ -248,6 +249,10 @@ def _factor(value: object) -> float:
 def _queue(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise DefinitionError(f'queue={value!r}: write the name of a queue, or leave it out for "default"')
+    if value == NAMESPACE or len(value) > MAX_TEXT:
+        raise DefinitionError(
+            f"queue={value[:40]!r}: write a name of at most {MAX_TEXT} characters that is not {NAMESPACE!r}"
+        )
     return value
 
 

@@ -16,11 +16,13 @@ from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
 from longshore.core.message import Options
 from longshore.core.policy import MAX_ATTEMPTS_CAP
+from longshore.core.queues import NAMESPACE
 from longshore.core.versions import LATEST, PINNED, is_version
 from longshore.routines.policy import Children
 
 MAX_TAGS: Final = 10
 MAX_TAG: Final = 128
+MAX_TEXT: Final = 256
 MAX_METADATA: Final = 256 * 1024
 MAX_DELAY: Final = timedelta(days=30)
 
@@ -108,6 +110,10 @@ def _whole(length: timedelta) -> int:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise UsageError(f"option {name}: {value!r} is not a text of at least one character")
+    if len(value) > MAX_TEXT:
+        raise UsageError(f"option {name}: {len(value)} characters, at most {MAX_TEXT} are kept")
+    if name == "queue" and value == NAMESPACE:
+        raise UsageError(f"option queue: {NAMESPACE!r} stands for the whole namespace; give a queue's name")
     return value
 
 

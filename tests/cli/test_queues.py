@@ -95,8 +95,11 @@ def test_a_wrong_order_is_refused_with_the_rule_and_status_2(dev: Terminal, word
 def test_wrong_options_about_queues_are_refused_with_status_2(dev: Terminal) -> None:
     for words, text in (
         (("trigger", "nap", "--queue", "*"), "'*' stands for the whole namespace"),
-        (("trigger", "nap", "--queue", "q" * 257), "queue has over 256 characters"),
-        (("trigger", "nap", "--concurrency-key", "k" * 257), "concurrency_key has over 256 characters"),
+        (("trigger", "nap", "--queue", "q" * 257), "option queue: 257 characters, at most 256 are kept"),
+        (
+            ("trigger", "nap", "--concurrency-key", "k" * 257),
+            "option concurrency_key: 257 characters, at most 256 are kept",
+        ),
         (("runs", "list", "--key", "k" * 257), "`concurrency_key` must be a text of at most 256 characters"),
     ):
         done = dev.run(*words)

@@ -138,6 +138,8 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.workflow(name="a", heartbeat_timeout=1), "leave heartbeat_timeout out"),  # type: ignore[call-arg]
         (lambda: define.task(name="a", cache="yes")(plain), "True or False"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", queue="")(plain), "name of a queue"),
+        (lambda: define.task(name="a", queue="*")(plain), "that is not '\\*'"),
+        (lambda: define.task(name="a", queue="q" * 257)(plain), "at most 256 characters"),
         (lambda: define.task(name="a", retry_on=3)(plain), "exception class"),  # type: ignore[arg-type]
         (lambda: define.task(name="a", retry_on=())(plain), "exception class"),
         (lambda: define.task(name="a", retry_on="not a name")(plain), "their names"),

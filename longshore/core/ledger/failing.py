@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longshore.core.ledger import caching, evidence, forgetting, pausing, signaling, versioning
+from longshore.core.ledger import caching, evidence, forgetting, limiting, pausing, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
 from longshore.core.ledger.evidence import Loss
@@ -75,6 +75,8 @@ def requeue(
     """Back to QUEUED, ahead of new runs or in its turn; or at once to the end, if an equal result is there."""
     move(round_, run, Status.QUEUED, reason, worker=worker, actor=actor)
     run.queued_at = round_.now
+    if not run.kind:
+        limiting.adopt(state, run)
     state.enqueue(run, AHEAD if ahead else caching.rank_of(run))
     if run.ttl_at is not None:
         state.wake_at(run.ttl_at, run.id, "ttl")  # it may have rung while a worker had the run

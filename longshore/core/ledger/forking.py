@@ -14,7 +14,7 @@ from longshore.core.changes import NewRun
 from longshore.core.errors import nearest
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import ENTROPY_BYTES, RunId, is_run_id, uuid7
-from longshore.core.ledger import delivering
+from longshore.core.ledger import delivering, limiting
 from longshore.core.ledger.recording import Refusal, answer, ended, refuse
 from longshore.core.ledger.starting import queue_new
 from longshore.core.ledger.state import Round, State
@@ -61,6 +61,8 @@ def _begin(state: State, round_: Round, message: Fork, run: Run, flow: Flow, poi
     taken = NewFork(run.id, message.run_id, flow.generation, message.at, flow.forked_seq, round_.now, later)
     round_.changes.forks.append(taken)
     _give_over(round_, run, point)
+    if state.queues:
+        limiting.arrives(state, run)
     if run.deadline_at is not None:
         state.wake_at(run.deadline_at, run.id, "deadline")
     by = f" by {message.by}" if message.by else ""
@@ -179,6 +181,9 @@ def _call_or_problem(state: State, round_: Round, message: Fork, fork_id: RunId,
             f"the call at {call.address} was made when run {run.id} had been told of its cancel: choose one before it"
         )
         return "behind_cancel", text
+    full = limiting.refusal(state, run.queue) if state.queues else ""
+    if full:
+        return "max_size", full
     problem = _version_problem(state, run, message.version) or _token_problem(state, round_, run, point)
     return problem or call
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from longshore.core.ledger.state import Round, State
-from longshore.core.queues import NAMESPACE, Queue, QueueRow
+from longshore.core.queues import DEFAULT, NAMESPACE, Queue, QueueRow
 from longshore.core.run import Run, Status
 
 UNLIMITED: Final = 1 << 60
@@ -82,6 +82,20 @@ def opens_at(state: State, name: str, now: datetime) -> datetime | None:
     return found
 
 
+def adopt(state: State, run: Run) -> None:
+    """A run that was triggered before its routine was ever offered goes to the queue that this says now, unless its
+    trigger named one. No limit refuses it any more."""
+    offer = state.offer_of(run)
+    if offer is None:
+        return
+    run.kind = offer.kind
+    if run.queue != DEFAULT or offer.queue == DEFAULT or (run.care is not None and run.care.in_default):
+        return
+    ends(state, run)
+    run.queue = offer.queue
+    arrives(state, run)
+
+
 def arrives(state: State, run: Run) -> None:
     """A new run waits for its first start."""
     for queue in _over(state, run.queue):
@@ -90,7 +104,7 @@ def arrives(state: State, run: Run) -> None:
 
 
 def ends(state: State, run: Run) -> None:
-    """A run has ended."""
+    """A run has ended, or leaves its queue for another."""
     for queue in _over(state, run.queue):
         queue.waiting.pop(run.id, None)
 

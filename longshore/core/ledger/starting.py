@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore.core.care import Care
 from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
@@ -18,7 +19,7 @@ from longshore.core.ledger.recording import begin, ended, finish, outcome_of, re
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP, care_asked, check_retries
-from longshore.core.queues import NAMESPACE
+from longshore.core.queues import DEFAULT, NAMESPACE
 from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
 from longshore.core.versions import is_version
@@ -133,7 +134,7 @@ def begin_triggered(state: State, round_: Round, message: Trigger, run_id: RunId
                 batching.existed(state, round_, batch_id)
             _answer_existing(state, round_, message, other)
             return None
-    run = _new_run(round_, run_id, message.routine, message.options)
+    run = _new_run(state, round_, run_id, message.routine, message.options)
     full = limiting.refusal(state, _queue_of(state, run, message.options)) if state.queues else ""
     if full:
         return "max_size", full
@@ -174,7 +175,7 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
         problem = "child_id", f"run {call.child_id} is there already"
     if problem:
         raise ProtocolError(f"call {call.address} of run {parent.id}: {problem[0]}: {problem[1]}")
-    run = _new_run(round_, call.child_id, routine, options)
+    run = _new_run(state, round_, call.child_id, routine, options)
     run.parent_id = parent.id
     run.parent_address = Address(call.address)
     run.parent_generation = parent.flow.generation if parent.flow else 0
@@ -244,7 +245,7 @@ def _answer_existing(state: State, round_: Round, message: Trigger, run_id: RunI
         state.watchers.setdefault(run_id, set()).add(message.reply_to)
 
 
-def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Run:
+def _new_run(state: State, round_: Round, run_id: RunId, routine: str, options: Options) -> Run:
     name, version = split_routine(routine)
     run = Run(
         id=run_id,
@@ -262,6 +263,9 @@ def _new_run(round_: Round, run_id: RunId, routine: str, options: Options) -> Ru
     run.care = care_asked(options)
     if options.queue:
         run.queue = options.queue
+    if options.queue == DEFAULT and state.offer_of(run) is None:
+        run.care = run.care or Care()
+        run.care.in_default = True
     return run
 
 
