@@ -28,7 +28,7 @@ def test_a_queue_is_counted_by_the_runs_that_wait_and_those_that_hold_its_limit(
     world.begin(worker, world.starts(worker)[0])
     for at_once in (1, 2, 1000):
         rows = shown(world, at_once)
-        assert list(rows) == ["gpu", "offered"]
+        assert list(rows) == ["default", "gpu", "offered"]
         assert (rows["gpu"]["queued"], rows["gpu"]["executing"], rows["gpu"]["oldest_at"]) == (4, 2, first)
         assert (rows["offered"]["queued"], rows["offered"]["executing"], rows["offered"]["oldest_at"]) == (0, 0, None)
         assert rows["gpu"]["limit"] is None and not rows["gpu"]["paused"]

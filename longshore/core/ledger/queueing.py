@@ -11,7 +11,7 @@ from longshore.core.ledger import limiting
 from longshore.core.ledger.recording import Refusal, answer
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import LimitQueue, PauseQueue, ResumeQueue
-from longshore.core.queues import NAMESPACE, QueueRow, problem_of, rate_of
+from longshore.core.queues import DEFAULT, NAMESPACE, QueueRow, problem_of, rate_of
 
 _NAME: Final = 256
 
@@ -76,8 +76,9 @@ def _fields(row: QueueRow) -> dict[str, Any]:
 
 
 def names(state: State) -> set[str]:
-    """The queues that are known beside those of the runs: the ones with a rule, the ones routines are offered with."""
-    return {*state.queues, *(offer.queue for offers in state.offered.values() for offer in offers.values())}
+    """The queues that are known beside those of the runs: the ordinary one, the ones with a rule, the ones routines are
+    offered with."""
+    return {DEFAULT, *state.queues, *(offer.queue for offers in state.offered.values() for offer in offers.values())}
 
 
 def _row(state: State, name: str) -> QueueRow:
