@@ -108,7 +108,8 @@ def _why_of(found: dict[str, Any], queries: Queries, memory: Memory) -> Any:
     why = {**unknown, "since": since, **why}
     if status in _WAITS_FOR_CALLS:
         waits = queries.waits(found["run_id"]) or {}
-        why |= {"kind": _kind(waits), "text": _text(waits), "holders": waits.get("children", [])}
+        late = f"; {why['text']}" if why["kind"] == "worker" else ""  # its worker is silent, or has not answered yet
+        why |= {"kind": _kind(waits), "text": _text(waits) + late, "holders": waits.get("children", [])}
         why["next_at"] = waits.get("next_at")
     return why
 

@@ -9,12 +9,13 @@ from typing import Any
 from longshore.core.ids import RunId
 from longshore.core.ledger import evidence, placing
 from longshore.core.ledger.lanes import lane_of
-from longshore.core.ledger.state import State
+from longshore.core.ledger.state import Session, State
 from longshore.core.queues import NAMESPACE
 from longshore.core.run import FINAL, Flow, Run, Status
 
 HOLDERS_SHOWN = 10
 COUNTED_EXACTLY = 20_000
+GO_ON = "`longshore runs resume` lets it go on, `longshore runs cancel` ends it"
 
 
 def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None) -> dict[str, Any] | None:
@@ -35,7 +36,8 @@ def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None
 
 
 def _delayed(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "time", "text": run.reason, "next_at": run.due_at, "since": run.created_at}
+    text = f"{run.reason}; `longshore runs reschedule` gives it another time, `longshore runs cancel` ends it"
+    return {"kind": "time", "text": text, "next_at": run.due_at, "since": run.created_at}
 
 
 def _pending(state: State, run: Run, now: datetime) -> dict[str, Any]:
@@ -114,11 +116,17 @@ def _position(state: State, run: Run) -> int:
 
 
 def _retrying(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    return {"kind": "retry", "holders": [f"attempt {run.attempt + 1}"], "next_at": run.due_at}
+    at = f" at {run.due_at.isoformat(timespec='seconds')}" if run.due_at is not None else ""
+    text = f"{run.reason}; attempt {run.attempt + 1} begins{at}"
+    return {"kind": "retry", "text": text, "holders": [f"attempt {run.attempt + 1}"], "next_at": run.due_at}
 
 
 def _blocked(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    answer: dict[str, Any] = {"kind": "person", "text": f"needs a person: {run.reason}", "next_at": run.deadline_at}
+    answer: dict[str, Any] = {
+        "kind": "person",
+        "text": f"needs a person: {run.reason}; {GO_ON}",
+        "next_at": run.deadline_at,
+    }
     crashes = evidence.shown(run)[-run.crashes :] if run.crashes else []
     if crashes:
         answer["holders"] = [f"{one['worker_id']}: {one['reason']}" for one in crashes]
@@ -135,8 +143,7 @@ def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
         Status.CANCELING: "is being canceled on",
     }
     text = f"{verb[run.status]} {name}"
-    if session is not None and session.unresponsive:
-        text += f", which has been silent for {session.silence} s"
+    text += _silence(session)
     if run.pausing:
         text += f"; then it is held: {run.pausing}"
     next_at = run.cancel_at + state.config.cancel_grace if run.cancel_at else None
@@ -149,6 +156,15 @@ def _with_worker(state: State, run: Run, now: datetime) -> dict[str, Any]:
     }
 
 
+def _silence(session: Session | None) -> str:
+    """Since when its worker says nothing, if that is long."""
+    if session is None or not session.unresponsive:
+        return ""
+    heard = session.last_heard_at
+    since = f", since {heard.isoformat(timespec='seconds')}" if heard is not None else ""
+    return f", which has been silent for {session.silence} s{since}"
+
+
 def _hanging(state: State, run: Run, now: datetime) -> dict[str, Any]:
     """Its calls in memory by name (one that is put away itself is not among them), and the next timer."""
     flow = run.flow or Flow()
@@ -156,11 +172,17 @@ def _hanging(state: State, run: Run, now: datetime) -> dict[str, Any]:
     next_at = min(flow.timers.values(), default=None)
     session = state.sessions.get(run.session)
     if flow.processed_seq < flow.last_seq and session is not None:
-        text = f"has been told {flow.last_seq - flow.processed_seq} fact(s) that its code has not answered yet"
+        text = (
+            f"has been told {flow.last_seq - flow.processed_seq} fact(s) that its code has not answered yet, on "
+            f"{session.worker_id}{_silence(session)}"
+        )
         return {"kind": "worker", "text": text, "holders": [session.worker_id], "next_at": next_at}
     if run.status is Status.SUSPENDED and flow.processed_seq < flow.last_seq:
         text = f"{flow.last_seq - flow.processed_seq} fact(s) have come; it goes on when more have, or at the time said"
         return {"kind": "calls", "text": text, "holders": calls, "next_at": flow.rest_until}
+    if _silence(session) and session is not None:
+        text = f"waits on {session.worker_id}{_silence(session)}"
+        return {"kind": "worker", "text": text, "holders": [session.worker_id], "next_at": next_at}
     if not flow.open_calls:
         addresses = sorted(flow.timers, key=lambda address: flow.timers[address])[:HOLDERS_SHOWN]
         return {"kind": "timer", "holders": addresses, "next_at": next_at}
