@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from longshore.core.schedules import ScheduledTick as ScheduledTick
     from longshore.routines import define as define
     from longshore.routines.context import context as context
+    from longshore.routines.hooks import Hooks as Hooks
+    from longshore.routines.hooks import Outcome as Outcome
     from longshore.serialization import codec as codec
 
 __version__: Final = "0.1.0"
@@ -87,6 +89,8 @@ _ERRORS: Final = (
 )
 _HOMES: Final = dict.fromkeys(_ERRORS, "longshore.core.errors") | {
     "Client": "longshore.client",
+    "Hooks": "longshore.routines.hooks",
+    "Outcome": "longshore.routines.hooks",
     "Order": "longshore.client",
     "ScheduledTick": "longshore.core.schedules",
     "SyncClient": "longshore.client",

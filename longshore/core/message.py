@@ -217,6 +217,7 @@ class Start(Message, tag=tag_of):
     routine: str
     version: str
     input: Value | None = None
+    max_attempts: int = 0  # what the trigger asked for; 0: as the routine says
     checkpoint: Value | None = None  # what an attempt before has kept
     timeout_ms: int | None = None
     started_at: datetime | None = None  # stamp of seq 0: when the workflow first started

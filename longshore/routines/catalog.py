@@ -15,6 +15,7 @@ from typing import Any
 from longshore.core import versions
 from longshore.core.errors import DefinitionError, nearest
 from longshore.core.message import Offer
+from longshore.routines.hooks import Hooks
 from longshore.routines.reach import allow_own
 from longshore.routines.routine import Routine
 
@@ -24,11 +25,22 @@ AnyRoutine = Routine[..., Any]
 class Catalog:
     """Routines by name and version. `modules` are the names of the modules they came from, in the order given."""
 
-    def __init__(self, routines: Iterable[AnyRoutine] = (), *, modules: Iterable[str] = ()) -> None:
+    def __init__(
+        self, routines: Iterable[AnyRoutine] = (), *, modules: Iterable[str] = (), hooks: Iterable[Hooks] = ()
+    ) -> None:
         self.modules = tuple(modules)
+        self.hooks: dict[str, Hooks] = {}
+        """What hooks a routine has, by its id: its own and those for all. Routines without any are not in it."""
         self._by_name: dict[str, dict[str, AnyRoutine]] = {}
         for routine in routines:
             self._add(routine)
+        everywhere = Hooks()
+        for one in hooks:
+            everywhere = everywhere.followed_by(one)
+        for routine in self:
+            added = everywhere.without_middleware() if routine.kind == "workflow" else everywhere
+            if found := routine.policy.hooks.followed_by(added):
+                self.hooks[routine.id] = found
 
     def _add(self, routine: AnyRoutine) -> None:
         known = self._by_name.setdefault(routine.name, {}).setdefault(routine.version, routine)
@@ -69,8 +81,10 @@ def collect(modules: Iterable[str | ModuleType]) -> Catalog:
     if isinstance(modules, str):
         modules = (modules,)
     imported = [module if isinstance(module, ModuleType) else _imported(module) for module in modules]
-    found = (value for module in imported for value in list(vars(module).values()) if isinstance(value, Routine))
-    catalog = Catalog(found, modules=[module.__name__ for module in imported])
+    values = [value for module in imported for value in list(vars(module).values())]
+    found = (value for value in values if isinstance(value, Routine))
+    hooks = {id(value): value for value in values if isinstance(value, Hooks)}
+    catalog = Catalog(found, modules=[module.__name__ for module in imported], hooks=hooks.values())
     allow_own(catalog)
     return catalog
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
-from typing import Any, Final, Literal, ParamSpec, Protocol, Required, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Literal, ParamSpec, Protocol, Required, TypeVar, Unpack, overload
 
 from longshore.core import versions
 from longshore.core.durations import duration
@@ -20,6 +20,7 @@ from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.queues import NAMESPACE
 from longshore.core.sizes import size
 from longshore.core.versions import LATEST, PINNED
+from longshore.routines.hooks import NAMES, HookOptions, Hooks, is_async
 from longshore.routines.options import MAX_TEXT, Duration
 from longshore.routines.policy import Children, ChildrenVersion, Isolation, Kind, OnCrash, Policy
 from longshore.routines.routine import Routine
@@ -33,7 +34,7 @@ MAX_NAME: Final = 200
 LEAST_MEMORY: Final = 64 << 20
 
 
-class RoutineOptions(TypedDict, total=False):
+class RoutineOptions(HookOptions, total=False):
     """What every routine may say of itself."""
 
     name: Required[str]
@@ -196,6 +197,7 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
         heartbeat_timeout=_limit(given, "heartbeat_timeout"),
         memory_limit=_memory(isolation, given),
         pool_on_oom=_pool(isolation, given),
+        hooks=_hooks(function, given),
         retry_on=classes,
         retry_on_names=names,
         retry_first=first,
@@ -286,6 +288,18 @@ def _isolation(function: Callable[..., Any], value: object) -> Isolation:
         case "thread":
             raise DefinitionError('isolation="thread" is for `def`: write `def`, or isolation="loop"')
     raise DefinitionError(f'isolation={value!r}: write "thread", "process" or "loop"')
+
+
+def _hooks(function: Callable[..., Any], given: dict[str, Any]) -> Hooks:
+    hooks = Hooks(**{name: given[name] for name in NAMES if name in given})
+    asynchronous = inspect.iscoroutinefunction(function)
+    for one in hooks.middleware:
+        if is_async(one) != asynchronous:
+            needed = "async def" if asynchronous else "def"
+            raise DefinitionError(
+                f"middleware={getattr(one, '__name__', one)}: around this body write it as `{needed}`"
+            )
+    return hooks
 
 
 def _memory(isolation: Isolation, given: dict[str, Any]) -> int | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 from longshore.core.errors import RemoteError
+from longshore.routines.hooks import Hooks
 
 Kind = Literal["task", "action", "workflow"]
 Isolation = Literal["thread", "process", "loop"]
@@ -48,6 +49,8 @@ class Policy:
     """Bytes that its process may use in all; only with isolation="process"."""
     pool_on_oom: str = ""
     """Where the next attempt goes when one has run out of memory."""
+    hooks: Hooks = field(default_factory=Hooks)
+    """What else happens when its runs begin or end."""
     retry_on_names: frozenset[str] = frozenset()
     """The same by name, `module.Class` or a builtin's, for classes that need not be importable."""
 

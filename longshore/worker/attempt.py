@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from longshore.core.message import Start, Value
+from longshore.core.message import Finished, Start, Value
 from longshore.routines.context import RunContext
+from longshore.routines.hooks import Hooks
 from longshore.routines.routine import Routine
 from longshore.telemetry import ids
 from longshore.worker.edits import Pending
@@ -42,10 +43,14 @@ class Attempt:
         "edits",
         "entered",
         "epoch",
+        "error",
         "handle",
+        "hook_errors",
+        "hooks",
         "kind",
         "overdue",
         "reported",
+        "result",
         "routine",
         "run_id",
         "said",
@@ -54,6 +59,8 @@ class Attempt:
         "saved",
         "saved_sent",
         "sent",
+        "settled",
+        "settled_at",
         "span",
         "start",
         "stuck",
@@ -81,6 +88,12 @@ class Attempt:
         self.sent = False  # its end is in a numbered body: the ledger has it before it sees the next Beat
         self.canceled: str | None = None  # the reason
         self.overdue: Exception | None = None  # its time is over, or it was silent for too long
+        self.hooks: Hooks | None = None
+        self.error: BaseException | None = None  # what the body raised, if there are hooks to be told
+        self.result: Any = None  # what it returned, likewise
+        self.settled: Finished | None = None  # the body is over, and this is said when its hooks are
+        self.settled_at = 0.0
+        self.hook_errors: list[str] = []
         self.stuck = False  # its end was reported, and it still holds its slot
         self.said = (0.0, "")  # the latest progress, and the one reported last
         self.said_sent = self.said
@@ -114,6 +127,11 @@ class Attempt:
     def show_life(self) -> None:
         """It lives. From any thread."""
         self.alive_at = time.monotonic()
+
+    def settle(self, report: Finished) -> None:
+        """The body is over; its hooks run."""
+        self.settled_at = time.monotonic()
+        self.settled = report
 
     @property
     def slot_us(self) -> int:

@@ -55,6 +55,7 @@ class Flow:
         self.busy = False  # something of it is in the payload threads: nothing is applied or said meanwhile
         self.misses_store = False  # whether it was said that the payload store does not answer it
         self.active = 0.0  # seconds its code has run here
+        self.hooked = False  # its on_start has been run
         self.moved_at = 0.0  # when something was last applied
         self.calls: list[NewCall] = []  # asked for and not said yet
         self.timers: list[NewTimer] = []
@@ -94,6 +95,12 @@ class Flow:
         )
         self._execution.learn(self._rows)
         self._rows = []
+
+    @property
+    def is_first(self) -> bool:
+        """Whether its code begins for the first time in this attempt."""
+        start = self.attempt.start
+        return not self.replays and start.processed_seq < 0 and start.generation == 0 and start.canceling is None
 
     @property
     def applied(self) -> int:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from longshore.core.errors import Stalled
-from longshore.worker import threads
+from longshore.worker import hooking, threads
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.deadlines import Deadlines
+from longshore.worker.desk import log
 from longshore.worker.roster import clock
 
 PATIENCE: Final = 5.0
@@ -28,9 +29,12 @@ class Limits:
         self._give_up = give_up
         self._timeouts = Deadlines()
         self._pulses = Deadlines()
+        self._hooks = Deadlines()
 
     def begin(self, attempt: Attempt) -> None:
         """Its body has begun. Active time of a workflow is next to nothing: its host counts it."""
+        if attempt.hooks is not None:
+            self._hooks.add(clock() + hooking.LIMIT, attempt)
         if attempt.kind == WORKFLOW:
             return
         timeout, silence = attempt.timeout, attempt.silence
@@ -43,11 +47,24 @@ class Limits:
     def look(self, now: float) -> None:
         """See who is over his time. `now` is the clock's."""
         for attempt in self._timeouts.due(now):
-            if not attempt.reported:
+            if not (attempt.reported or attempt.settled):
                 self._end(attempt, attempt.overdue or timed_out(attempt), now)
         for attempt in self._pulses.due(now):
-            if not attempt.reported and attempt.overdue is None:
+            if not (attempt.reported or attempt.settled) and attempt.overdue is None:
                 self._feel(attempt, now)
+
+        for attempt in self._hooks.due(now):
+            if not attempt.reported:
+                self._look_at_hooks(attempt, now)
+
+    def _look_at_hooks(self, attempt: Attempt, now: float) -> None:
+        if attempt.settled is None:
+            self._hooks.add(now + hooking.LIMIT, attempt)
+        elif now - attempt.settled_at < hooking.LIMIT:
+            self._hooks.add(attempt.settled_at + hooking.LIMIT, attempt)
+        else:
+            log.error("the hooks of run %s take over %g s: its outcome is told", attempt.run_id, hooking.LIMIT)
+            self._give_up(attempt)
 
     def _feel(self, attempt: Attempt, now: float) -> None:
         silence = attempt.silence or 0.0

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from longshore.core.message import Finished
 from longshore.engine import enter_task
+from longshore.worker import hooking
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import check_wanted
 from longshore.worker.desk import Desk
@@ -106,7 +107,7 @@ class LoopExecutor:
             tasks.add(task)
 
     def _cancel(self, attempt: Attempt) -> None:
-        if attempt.entered and attempt.handle is not None:
+        if attempt.entered and attempt.handle is not None and attempt.settled is None:
             attempt.handle.cancel()
 
     async def _run(self, attempt: Attempt) -> None:
@@ -114,14 +115,25 @@ class LoopExecutor:
         try:
             report = await self._report(attempt)
         except BaseException as error:  # noqa: BLE001 - whatever a routine raises is its outcome, SystemExit included
+            attempt.error = error
             report = self._desk.bench.failed(attempt, error)
             await self._keeping.settle(attempt)
+        if attempt.hooks is not None:
+            await self._finish(attempt, report)
+        attempt.error = None  # its frames hold the routine's values
         self._tasks.discard(attempt.handle)
         attempt.handle = None
         self._desk.end(attempt, report)
         self._ended += 1
         if self._ended == 1:
             self._loop.call_soon(self._turn)
+
+    async def _finish(self, attempt: Attempt, report: Finished) -> None:
+        due = None if attempt.reported else hooking.due_after(attempt, report, attempt.result)
+        if due is not None:
+            attempt.settle(report)
+            await hooking.run_async(attempt, due, self._aside)
+        attempt.result = None
 
     async def _report(self, attempt: Attempt) -> Finished:
         bench, start, routine = self._desk.bench, attempt.start, attempt.routine
@@ -131,7 +143,12 @@ class LoopExecutor:
         attempt.context.keep = partial(self._keeping.keep, attempt)
         try:
             with enter_task(attempt.context):
-                value = await routine.function(*arguments.args, **arguments.kwargs)
+                if attempt.hooks is None:
+                    value = await routine.function(*arguments.args, **arguments.kwargs)
+                else:
+                    await hooking.run_async(attempt, hooking.due_before(attempt), self._aside)
+                    value = await hooking.wrapped(attempt, routine.function)(*arguments.args, **arguments.kwargs)
+                    attempt.result = value
         finally:
             if token is not None:
                 self._desk.telemetry.detach(token)

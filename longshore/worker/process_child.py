@@ -24,6 +24,7 @@ from longshore.payloads import Cargo, open_store
 from longshore.routines.catalog import Catalog, collect
 from longshore.telemetry import Telemetry, setup, setup_logging
 from longshore.telemetry.log import CURRENT, LogScope
+from longshore.worker import hooking
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
 from longshore.worker.frames import Cancel, Ended, Execute, Kept, Pipe, Prepare, Prepared
@@ -72,10 +73,16 @@ class Child:
         attempt.context.report_edit = self._voice.edit
         attempt.context.keep = lambda value: self._keep(attempt, value)
         attempt.begin()
+        attempt.hooks = self._catalog.hooks.get(routine.id)
         try:
-            return Context().run(self._report, attempt)
+            report = Context().run(self._report, attempt)
         except BaseException as error:  # noqa: BLE001 - whatever a routine raises is its outcome, SystemExit included
-            return self._bench.failed(attempt, error)
+            attempt.error = error
+            report = self._bench.failed(attempt, error)
+        try:
+            if attempt.hooks is not None and not attempt.context.canceled:  # else the worker runs them, unhurried
+                Context().run(hooking.run, attempt, hooking.due_after(attempt, report, attempt.result))
+            return report
         finally:
             self._attempt = None
             attempt.context.silent = True  # a thread that its code left behind must not speak for the next one
@@ -88,9 +95,12 @@ class Child:
         token = self._telemetry.attach(attempt.span) if attempt.span else None
         try:
             with bounded(attempt.routine.policy.memory_limit), enter_task(attempt.context):
-                value = attempt.routine.function(*arguments.args, **arguments.kwargs)
+                hooking.run(attempt, hooking.due_before(attempt))
+                value = hooking.wrapped(attempt, attempt.routine.function)(*arguments.args, **arguments.kwargs)
                 if inspect.iscoroutine(value):
                     value = asyncio.run(value)
+                if attempt.hooks is not None:
+                    attempt.result = value
         finally:
             self._telemetry.detach(token)
         result: Value | None = self._bench.result(value)

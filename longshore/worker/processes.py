@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 from longshore.core.message import Failure, Finished, Released
 from longshore.core.sizes import spell
 from longshore.serialization.failures import encode_failure
-from longshore.worker import memory
+from longshore.worker import hooking, memory
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import CANCELED, CRASHED, FAILED, OUT_OF_MEMORY, Verdict, ended, judge
 from longshore.worker.desk import Desk, log
@@ -305,7 +306,7 @@ class ProcessExecutor:
         self._desk.begin(attempt)
         report = child.execute(self._desk, attempt)
         if report is not None:
-            self._desk.end(attempt, _corrected(attempt, report))
+            self._end(attempt, _corrected(attempt, report), interrupted=attempt.canceled is not None)
             if report.how != OUT_OF_MEMORY:
                 return child
             child.kill(None)  # what it still holds is in the way of the next one
@@ -313,8 +314,16 @@ class ProcessExecutor:
         with self._lock:
             self._children.discard(child)
         if report is None:
-            self._desk.end(attempt, _died(attempt, death))
+            interrupted = attempt.canceled is not None or attempt.overdue is not None
+            self._end(attempt, _died(attempt, death), interrupted=interrupted)
         return None
+
+    def _end(self, attempt: Attempt, report: Finished, *, interrupted: bool) -> None:
+        """The hooks of what was canceled or killed run here, not in its process."""
+        if attempt.hooks is not None and interrupted and not attempt.reported:
+            attempt.settle(report)
+            Context().run(hooking.run, attempt, hooking.due_after(attempt, report))
+        self._desk.end(attempt, report)
 
     def _new_child(self) -> Child:
         child = Child(self._prepare)

@@ -12,6 +12,7 @@ import importlib
 import os
 import platform
 import socket
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -38,7 +39,7 @@ from longshore.core.message import (
 from longshore.payloads.cargo import Cargo, write_probe
 from longshore.routines.catalog import Catalog
 from longshore.telemetry.spans import Telemetry
-from longshore.worker import advice, loops, processes, spans, threads
+from longshore.worker import advice, hooking, loops, processes, spans, threads
 from longshore.worker.attempt import WORKFLOW, Attempt, by_kind
 from longshore.worker.bench import Bench
 from longshore.worker.config import Exit, WorkerConfig
@@ -315,6 +316,7 @@ class Worker:
             self._roster.refuse(start, self.worker_id, self._catalog.near(start.routine))
             return None
         attempt = self._roster.admit(start, routine)
+        attempt.hooks = self._catalog.hooks.get(routine.id)
         if self._draining.is_set():
             self._release(attempt)
             return None
@@ -365,7 +367,11 @@ class Worker:
 
     def _give_up(self, attempt: Attempt) -> None:
         """It is over its time and does not stop: it is reported and keeps its slot."""
-        self._roster.report_end(attempt, self._desk.bench.overdue(attempt))
+        report = attempt.settled or self._desk.bench.overdue(attempt)
+        if attempt.hooks is not None and attempt.settled is None:
+            due = hooking.due_after(attempt, report)
+            threading.Thread(target=hooking.run, args=(attempt, due), name="longshore-hooks", daemon=True).start()
+        self._roster.report_end(attempt, report)
         self._stick(attempt)
         self._session.poke()
 

@@ -48,6 +48,8 @@ def record(telemetry: Telemetry, line: Line, worker_id: str, attempt: Attempt, r
     }
     if error:
         attributes[semantics.ERROR_TYPE] = error
+    if attempt.hook_errors:
+        attributes[semantics.HOOK_ERRORS] = "; ".join(attempt.hook_errors)
     telemetry.record(
         semantics.span_name(semantics.PROCESS, start.routine),
         "consumer",

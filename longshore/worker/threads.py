@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from longshore.core.message import Finished
 from longshore.engine import enter_task
+from longshore.worker import hooking
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import check_wanted
 from longshore.worker.desk import Desk
@@ -79,12 +80,23 @@ class ThreadExecutor:
         try:
             report = Context().run(self._report, attempt)
         except BaseException as error:  # noqa: BLE001 - whatever a routine raises is its outcome, SystemExit included
+            attempt.error = error
             report = desk.bench.failed(attempt, error)
+        if attempt.hooks is not None:
+            self._finish(attempt, report)
+        attempt.error = None  # its frames hold the routine's values
         desk.end(attempt, report)
         started = desk.next(KIND)
         if len(started) > 1:
             self._give(started[1:])
         return started[0] if started else None
+
+    def _finish(self, attempt: Attempt, report: Finished) -> None:
+        due = None if attempt.reported else hooking.due_after(attempt, report, attempt.result)
+        if due is not None:
+            attempt.settle(report)
+            Context().run(hooking.run, attempt, due)
+        attempt.result = None
 
     def _report(self, attempt: Attempt) -> Finished:
         bench, routine = self._desk.bench, attempt.routine
@@ -93,7 +105,12 @@ class ThreadExecutor:
         token = self._desk.enter(attempt)
         try:
             with enter_task(attempt.context):
-                value = routine.function(*arguments.args, **arguments.kwargs)
+                if attempt.hooks is None:
+                    value = routine.function(*arguments.args, **arguments.kwargs)
+                else:
+                    hooking.run(attempt, hooking.due_before(attempt))
+                    value = hooking.wrapped(attempt, routine.function)(*arguments.args, **arguments.kwargs)
+                    attempt.result = value
         finally:
             if token is not None:
                 self._desk.telemetry.detach(token)

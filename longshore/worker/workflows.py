@@ -33,6 +33,7 @@ from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.reach import modules_of
 from longshore.serialization.arguments import Arguments
 from longshore.serialization.failures import encode_failure
+from longshore.worker import hooking
 from longshore.worker.asides import Asides
 from longshore.worker.asking import Asked, commands
 from longshore.worker.attempt import Attempt
@@ -40,6 +41,7 @@ from longshore.worker.bench import NONDETERMINISM, Verdict, check_wanted, ended
 from longshore.worker.config import WorkerConfig
 from longshore.worker.desk import Desk, Note, log
 from longshore.worker.flow import FETCH_PATIENCE, Flow
+from longshore.worker.inputs import begun_with
 from longshore.worker.limits import timed_out
 from longshore.worker.pumps import Endless, Pumps
 
@@ -131,27 +133,11 @@ class WorkflowHost:
                 if attempt.start.wary:
                     flow.busy = True  # it stands still until it comes again, when its Started has arrived
                     continue
-            arguments = partial(self._arguments, attempt)
+            arguments = partial(begun_with, self._bench, attempt)
             if self._bench.is_heavy(attempt.start):
                 self._aside(flow, arguments, partial(self._prepare, flow))
             else:
                 self._returned(flow, partial(self._prepare_now, flow, arguments))
-
-    def _arguments(self, attempt: Attempt) -> Arguments | Nondeterminism:
-        """The run's input. What a run has begun with and its code does not take any more is no failure of the run's:
-        the code was changed."""
-        try:
-            return self._bench.arguments(attempt.start, attempt.routine)
-        except PayloadUnavailable:
-            raise
-        except Exception as error:
-            if attempt.start.processed_seq < 0:
-                raise
-            return Nondeterminism(
-                f"the input this run began with does not fit the code at {attempt.routine.place} any more: {error}\n"
-                "The routine's parameters, or a class of its input, were changed while this run was under way. Nothing "
-                "was executed. Put the old code back under this version, or run it anew."
-            )
 
     def _prepare_now(self, flow: Flow, arguments: Callable[[], Arguments | Nondeterminism]) -> None:
         self._prepare(flow, arguments())
@@ -163,6 +149,12 @@ class WorkflowHost:
             self._block(flow, arguments)
             return
         function = attempt.routine.function
+        before = hooking.due_before(attempt) if flow.is_first else None
+        if before is not None and not flow.hooked:
+            flow.hooked = True
+            self._aside(flow, partial(hooking.run, attempt, before), lambda _: self._prepare(flow, arguments))
+            return
+        function = hooking.wrapped(attempt, function)
         attempt.context.report_progress = partial(self._desk.progress, attempt)
         self._desk.begin(attempt)
         flow.prepare(lambda: function(*arguments.args, **arguments.kwargs))
@@ -246,6 +238,8 @@ class WorkflowHost:
 
     def _pump(self, flow: Flow) -> None:
         attempt = flow.attempt
+        if attempt.settled is not None:
+            return
         attempt.user_code = True
         moved, began = False, time.monotonic()
         with self._pumps.watched(attempt, partial(flow.stop, Endless()), flow.stacks, flow.time_left) as pump:
@@ -326,6 +320,7 @@ class WorkflowHost:
         self._finish(flow, self._bench.completed(flow.attempt, result, arguments))
 
     def _fail(self, flow: Flow, error: BaseException) -> None:
+        flow.attempt.error = error if flow.attempt.hooks is not None else None
         self._finish(flow, self._bench.failed(flow.attempt, error))
 
     def _block(self, flow: Flow, difference: Nondeterminism, differs: Differs | None = None) -> None:
@@ -337,6 +332,14 @@ class WorkflowHost:
         report.upto_seq = flow.applied if flow.applied >= 0 else None
         report.slot_us = 0  # pumps need no slot
         report.edits = self._desk.last_edits(flow.attempt, flow.edits)
+        if flow.attempt.hooks is None or flow.attempt.reported:
+            self._told(flow, report)
+            return
+        flow.attempt.settle(report)  # whatever comes meanwhile, it is over
+        work = partial(hooking.run_loaded, flow.attempt, report, self._bench.load)
+        self._aside(flow, work, lambda _: self._told(flow, report))
+
+    def _told(self, flow: Flow, report: Finished) -> None:
         self._say(flow, report)
         self._forget(flow)
 

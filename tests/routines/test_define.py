@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from longshore import DefinitionError, RemoteError, define
+from longshore import DefinitionError, Hooks, RemoteError, define
 
 
 def plain(x: int) -> int:
@@ -40,6 +40,14 @@ def test_how_long_its_runs_are_kept_goes_to_the_ledger_with_its_offer() -> None:
     assert said(retention=timedelta(milliseconds=1), retention_count=1_000_000_000) == (1, 1_000_000_000)
     assert said(retention="off") == (0, 0)
     assert said(retention="off", retention_count=5) == (0, 5)
+
+
+def around(here: Any, call: Any) -> Any:
+    return call()
+
+
+async def around_async(here: Any, call: Any) -> Any:
+    return await call()
 
 
 def test_a_task_remembers_what_was_declared() -> None:
@@ -134,6 +142,13 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", isolation="process", memory_limit="1MiB")(plain), "64MiB or more"),
         (lambda: define.task(name="a", pool_on_oom="big")(plain), "process of its own"),
         (lambda: define.task(name="a", isolation="process", pool_on_oom="")(plain), "name of a pool"),
+        (lambda: define.task(name="a", on_start=3)(plain), "a function of \\(context, outcome\\)"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", on_failure=plain)(plain), "it must take two arguments"),  # type: ignore[arg-type]
+        (lambda: define.task(name="a", middleware=around_async)(plain), "around this body write it as `def`"),
+        (lambda: define.task(name="a", middleware=around)(waiting), "around this body write it as `async def`"),
+        (lambda: Hooks(on_finish=around), "did you mean on_"),
+        (lambda: Hooks(zzzz=around), "there are: on_start"),
+        (lambda: Hooks(on_start=int), "a function of"),
         (lambda: define.task(name="a", heartbeat_timeout=0)(plain), "above zero"),
         (lambda: define.workflow(name="a", heartbeat_timeout=1), "leave heartbeat_timeout out"),  # type: ignore[call-arg]
         (lambda: define.task(name="a", cache="yes")(plain), "True or False"),  # type: ignore[arg-type]

@@ -317,6 +317,7 @@ def start_of(round_: Round, run: Run, offer: Offer | None) -> Start:
         routine=run.routine,
         version=run.version,
         timeout_ms=run.timeout_ms if run.timeout_ms is not None else (offer.timeout_ms if offer else None),
+        max_attempts=run.max_attempts or 0,
         cache=bool(offer and offer.cache),
         wary=is_wary(run, offer),
         queue=run.queue,
