@@ -54,6 +54,18 @@ def a_value(option: str, text: str | None) -> Any:
         raise UsageError(f"{option} is not JSON ({error})\nwrite for example `{example}`") from None
 
 
+def debouncing(key: str | None, delay: str | None, mode: str | None, max_delay: str | None) -> dict[str, str] | None:
+    """The option `debounce` out of four of the command line; None without any. Raises UsageError."""
+    if key is None and delay is None and mode is None and max_delay is None:
+        return None
+    if key is None or delay is None:
+        example = "--debounce-key user-7 --debounce-delay 5s"
+        raise UsageError(f"a debounce needs a key and a delay\nwrite for example `{example}`")
+    checked_durations({"debounce_delay": delay, "debounce_max_delay": max_delay})
+    given = {"key": key, "delay": delay, "mode": mode, "max_delay": max_delay}
+    return {name: text for name, text in given.items() if text is not None}
+
+
 def checked_durations(given: dict[str, Any]) -> None:
     """See that every duration among the options can be read, before anything is sent. Raises UsageError naming it."""
     for name, text in given.items():

@@ -12,6 +12,7 @@ from longshore.cli.annotating import metadata
 from longshore.cli.fields import as_fields, crashes_text, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
 from longshore.cli.holding import pause, reschedule, resume
+from longshore.cli.keys import reset_key
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
 from longshore.cli.rerun import rerun
@@ -26,6 +27,7 @@ app = typer.Typer(help="Look at runs, follow them, cancel them, check code again
 app.command("replay-check")(replay_check)
 for command in (fork, rerun, pause, resume, reschedule, metadata):
     app.command()(command)
+app.command("reset-key")(reset_key)
 
 
 def _screen(as_json: bool) -> Screen:
@@ -113,6 +115,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("attempt", info["attempt"]),
             ("crashes", info.get("crashes")),
             ("last crashes", crashes_text(info.get("crash_evidence"))),
+            ("idempotency key", info.get("idempotency_key")),
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
             ("rerun of", info.get("rerun_of")),

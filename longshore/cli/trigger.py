@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from longshore.cli.fields import why_text
-from longshore.cli.options import AsJson, arguments, checked_durations, metadata
+from longshore.cli.options import AsJson, arguments, checked_durations, debouncing, metadata
 from longshore.cli.waiting import follow
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ def trigger(
     retry_factor: Annotated[float | None, typer.Option(min=1, help="How much longer each further delay is.")] = None,
     retry_max: Annotated[str | None, typer.Option(metavar="DURATION", help="The longest delay between tries.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Triggers with the same key make one run.")] = None,
+    idempotency_ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long the key makes one run of them (30d).")
+    ] = None,
+    debounce_key: Annotated[
+        str | None, typer.Option(help="Triggers with it that come within --debounce-delay make one run.")
+    ] = None,
+    debounce_delay: Annotated[str | None, typer.Option(metavar="DURATION", help="See --debounce-key.")] = None,
+    debounce_mode: Annotated[
+        str | None, typer.Option(metavar="trailing|leading", help="It runs with the last input, or at once.")
+    ] = None,
+    debounce_max_delay: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="It is never put off longer than this.")
+    ] = None,
     version: Annotated[str | None, typer.Option(help="Its version, or latest: the newest offered then.")] = None,
     version_deadline: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How long it waits for a version nobody offers (30d).")
@@ -65,6 +78,8 @@ def trigger(
         "retry_factor": retry_factor,
         "retry_max": retry_max,
         "idempotency_key": idempotency_key,
+        "idempotency_ttl": idempotency_ttl,
+        "debounce": debouncing(debounce_key, debounce_delay, debounce_mode, debounce_max_delay),
         "version": version,
         "version_deadline": version_deadline,
         "queue": queue,
@@ -74,7 +89,7 @@ def trigger(
         "tags": tag,
         "metadata": metadata(metadata_json),
     }
-    lengths = ("delay", "ttl", "deadline", "retry_first", "retry_max", "version_deadline")
+    lengths = ("delay", "ttl", "deadline", "retry_first", "retry_max", "version_deadline", "idempotency_ttl")
     checked_durations({"timeout": timeout, "wait_timeout": wait_timeout} | {name: given[name] for name in lengths})
     options = {name: value for name, value in given.items() if value not in (None, [], {})}
     order = Order(routine, positional, named, run_id, options)

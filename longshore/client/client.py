@@ -20,6 +20,7 @@ from longshore.client.conversation import ASK_TIMEOUT, Conversation
 from longshore.client.events import EventVerbs
 from longshore.client.fields import Fields, row, rows
 from longshore.client.fleet import drain
+from longshore.client.keys import KeyVerbs
 from longshore.client.link import Link
 from longshore.client.many_verbs import ManyVerbs
 from longshore.client.modules import module_name, module_of
@@ -68,7 +69,7 @@ class _Open:
     tending: asyncio.Task[None]
 
 
-class Client(QueueVerbs, ManyVerbs, EventVerbs):
+class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs):
     """`async with Client() as client:` talks to the coordinator that the settings lead to.
 
     `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is

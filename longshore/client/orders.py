@@ -24,7 +24,7 @@ from longshore.core.message import Fork, Options, Rerun, Reschedule, Trigger
 from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
-from longshore.routines.options import Duration, TriggerOptions, delay_ms, to_message
+from longshore.routines.options import Debouncing, Duration, TriggerOptions, delay_ms, to_message
 from longshore.serialization.arguments import encode_arguments
 from longshore.serialization.values import Encoded
 
@@ -44,6 +44,8 @@ class RunOptions(TypedDict, total=False):
     retry_factor: float
     retry_max: Duration
     idempotency_key: str
+    idempotency_ttl: Duration
+    debounce: Debouncing
     queue: str
     concurrency_key: str
     pool: str

@@ -24,7 +24,7 @@ from longshore.client.sync_run import SyncRun
 from longshore.client.sync_thread import LoopThread
 from longshore.client.waiting import Why
 from longshore.core.errors import UsageError
-from longshore.routines import Call
+from longshore.routines import Call, Routine
 from longshore.routines.options import Duration
 from longshore.settings import Settings
 from longshore.telemetry import Telemetry
@@ -175,6 +175,12 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs):
     ) -> SyncRun[Any]:
         """See Run.fork."""
         return self.handle(run_id).fork(at=at, version=version, fork_id=fork_id)
+
+    def reset_idempotency_key(
+        self, routine: str | Routine[..., Any], key: str, *, run_id: str | UUID | None = None
+    ) -> Fields:
+        """See Client.reset_idempotency_key."""
+        return self._opened().call(self._client.reset_idempotency_key(routine, key, run_id=run_id))
 
     def complete_token(self, token: str, value: Any = None, *, error: str | BaseException | None = None) -> Completion:
         """See Client.complete_token."""

@@ -35,15 +35,14 @@ class Inputs:
     def keep(self, changes: Changes) -> None:
         """Keep the inputs of a batch's new runs."""
         kept, ended, size = self._kept, changes.ended, self._size
-        copied = {one.run_id for one in changes.forks} | {
-            one for one, _ in changes.beginnings.reruns
-        }  # the store knows their input, the batch does not
+        made = changes.beginnings
+        copied = {one.run_id for one in changes.forks} | {one for one, _ in made.reruns}  # the store knows their input
         for new in changes.inserted:
             run_id, value = new.run.id, new.input
             if run_id not in ended and run_id not in copied and not new.metadata:
                 kept[run_id] = (value, new.tags, new.schedule)
                 size += ENTRY + (len(value) if type(value) is bytes else 0)
-        for run_id in (*changes.inputs, *changes.annotated):
+        for run_id in (*changes.inputs, *changes.annotated, *made.renewed):
             if (old := kept.pop(run_id, None)) is not None:
                 size -= ENTRY + (len(old[0]) if type(old[0]) is bytes else 0)
         while size > self._limit:

@@ -21,6 +21,7 @@ from typing import Final
 from longshore.coordinator import calendar, decoding, notices, placements
 from longshore.coordinator.bodies import Inputs, fill
 from longshore.coordinator.commits import Commits, Decided
+from longshore.coordinator.depending import depends
 from longshore.coordinator.flights import Flights, Resends
 from longshore.coordinator.inbox import Batch, Inbox
 from longshore.coordinator.sender import Sender
@@ -360,36 +361,6 @@ class Rounds:
             await self._reload()
         except StoreUnavailableError as error:
             await self._endure(error)
-
-
-def depends(needs: Needs, changes: Changes) -> bool:
-    """Whether a batch needs facts that the one under way is just writing: what has left the ledger's memory in it, what
-    it put into an index, what hangs together with those."""
-    if changes.suspended or changes.cursors or changes.cursors_done or changes.workers or needs.forks:
-        return True
-    if needs.originals and not needs.originals.isdisjoint(changes.ended):
-        return True
-    if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
-        return True
-    if not (needs.batches.isdisjoint(changes.batches) and needs.bulks.isdisjoint(changes.bulks)):
-        return True
-    if (
-        needs.idempotency_keys
-        or needs.addresses
-        or needs.calls
-        or needs.tokens
-        or needs.signals
-        or needs.told_signals
-        or needs.waits
-        or needs.annotation_ids
-        or needs.schedules.any
-    ):
-        return True
-    if needs.annotations and not needs.annotations.isdisjoint(
-        [*changes.annotated, *(n.run.id for n in changes.inserted)]
-    ):
-        return True
-    return bool(needs.cache_keys) and any(key in needs.cache_keys for key, _, _ in changes.cache)
 
 
 def _parts(inbound: Inbound) -> list[Inbound]:

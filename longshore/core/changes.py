@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from longshore.core.batches import Batch
-from longshore.core.beginnings import Beginnings
+from longshore.core.beginnings import Beginnings, Debounced, Joint
 from longshore.core.bulks import BulkPage, BulkRow
 from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
@@ -106,6 +106,7 @@ class Needs(msgspec.Struct, gc=False):
     told_signals: set[RunId] = msgspec.field(default_factory=set)
     """Workflows about to begin a fresh journal: what signals stand in the present one, and how long their journals
     are."""
+    debounce_keys: set[str] = msgspec.field(default_factory=set)
     originals: set[RunId] = msgspec.field(default_factory=set)
     """Runs, in whatever status, that are to be run again."""
     forks: set[tuple[RunId, Address]] = msgspec.field(default_factory=set)
@@ -151,6 +152,7 @@ class Facts(msgspec.Struct, gc=False):
     journal_rows: dict[RunId, int] = msgspec.field(default_factory=dict)
     """How many rows their journals have, calls and facts of all generations (counted up to one more of each than are
     let go of at once)."""
+    debounced: dict[str, Debounced] = msgspec.field(default_factory=dict)
     originals: dict[RunId, Run] = msgspec.field(default_factory=dict)
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
@@ -174,6 +176,7 @@ class Snapshot(msgspec.Struct, gc=False):
     workers: list[WorkerRow]
     unsent: list[RunId]
     """Runs that ended in a batch whose messages may not have been sent: their outcomes go again."""
+    joints: list[Joint] = []
     queues: list[QueueRow] = msgspec.field(default_factory=list)
     batches: list[Batch] = []
     """The open ones."""

@@ -20,12 +20,14 @@ FORGET_TOKENS: Final = "forget_tokens"
 FORGET_EXPIRED: Final = "forget_expired"
 FORGET_ROWS: Final = "forget_rows"
 FORGET_TREE: Final = "forget_tree"
+FORGET_KEYS: Final = "forget_keys"
 
 
 class Cursor(msgspec.Struct, gc=False):
     """A group order under way. `cancel_children` of `run_id`, done for children up to `after`; `forget_journal`: the
     rows of the journals before the present one of `run_id`; `forget_signals`: ids of signals told `before`;
     `forget_tokens`: tokens of runs that ended `before` or have begun anew, looked at up to `after`;
+    `forget_keys`: idempotency and debounce keys that expired `before`, and joints of callers that have ended;
     `forget_expired`: what was over `before` in the table that `reason` names; `forget_rows`: history and journal of
     `run_id`, which is gone; `forget_tree`: `run_id` and all below it, looked at (`reason`: look) up to row `after`,
     then let go of (go)."""

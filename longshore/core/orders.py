@@ -311,6 +311,18 @@ class DeleteSchedule(Message, tag=tag_of):
     plain: bool = False
 
 
+class ResetKey(Message, tag=tag_of):
+    """Free an idempotency key of a routine; with a `run_id`, one that this workflow has for its own calls. Answered
+    with Answer: the run that held it, if any."""
+
+    routine: str
+    key: str
+    run_id: RunId = RunId("")
+    ask_id: str = ""
+    reply_to: str = ""
+    plain: bool = False
+
+
 class Ask(Message, tag=tag_of):
     """A question. `what`: run, outcome, history, tree, why, runs, batch, batches, bulk, bulks, workers, queues,
     schedules, schedule, schedule_next, dead, dead_letter, ping. Answered with Answer; `outcome` also registers the
@@ -331,7 +343,9 @@ ScheduleOrder = CreateSchedule | PauseSchedule | ResumeSchedule | DeleteSchedule
 BatchOrder = OpenBatch | SealBatch | AbortBatch | Bulk | AbortBulk
 
 RunMade = Fork | Rerun
-Order = RunOrder | Signal | CompleteToken | RunMade | Annotate | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder
+KeyOrder = ResetKey
+ToldOrder = Signal | CompleteToken | Annotate
+Order = RunOrder | RunMade | ToldOrder | KeyOrder | QueueOrder | DrainWorker | ScheduleOrder | BatchOrder
 """What is answered with Answer, if its sender says where: each has `ask_id`, `reply_to` and `plain`."""
 
 Command = Trigger | Ask | Order

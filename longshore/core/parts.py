@@ -45,6 +45,16 @@ class Failure(msgspec.Struct, omit_defaults=True, gc=False):
         return own + sum(one.weight for one in inside)
 
 
+class Debounce(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Of triggers that come within `delay_ms` with the same key, one run is made: "trailing", with the last one's input
+    and options, at most `max_delay_ms` after the first; or "leading", with the first one's, at once."""
+
+    key: str
+    delay_ms: int
+    mode: str = "trailing"
+    max_delay_ms: int | None = None
+
+
 class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What a trigger may ask for. None means: as the routine says."""
 
@@ -57,6 +67,9 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     retry_factor: float | None = None
     retry_max_ms: int | None = None
     idempotency_key: str = ""
+    idempotency_scope: str = ""  # "global" ("" as well), or "run": of a workflow's call, the key is that workflow's own
+    idempotency_ttl_ms: int | None = None
+    debounce: Debounce | None = None
     queue: str = ""
     concurrency_key: str = ""
     pool: str = ""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
 
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
 from longshore.core.message import Options
+from longshore.core.parts import Debounce
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.queues import NAMESPACE
 from longshore.core.versions import LATEST, PINNED, is_version
@@ -25,9 +26,27 @@ MAX_TAG: Final = 128
 MAX_TEXT: Final = 256
 MAX_METADATA: Final = 256 * 1024
 MAX_DELAY: Final = timedelta(days=30)
+SHORTEST_KEY_MS: Final = 1000
 
 Duration = str | float | timedelta
 """Seconds, `"1h30m"`, `"500ms"`, `"10d"` or a timedelta."""
+
+
+Scope = Literal["global", "run"]
+"""Whose an idempotency key is: the routine's, or (of a workflow's call) that workflow's own."""
+
+
+class _DebounceKey(TypedDict):
+    key: str
+    delay: Duration
+
+
+class Debouncing(_DebounceKey, total=False):
+    """Of triggers that come within `delay` with the same key, one run is made: "trailing" (the default) with the last
+    one's input and options, at most `max_delay` after the first; "leading" with the first one's, at once."""
+
+    mode: Literal["trailing", "leading"]
+    max_delay: Duration
 
 
 class TriggerOptions(TypedDict, total=False):
@@ -42,6 +61,9 @@ class TriggerOptions(TypedDict, total=False):
     retry_factor: float
     retry_max: Duration
     idempotency_key: str
+    idempotency_scope: Scope
+    idempotency_ttl: Duration
+    debounce: Debouncing
     queue: str
     concurrency_key: str
     pool: str
@@ -54,9 +76,11 @@ class TriggerOptions(TypedDict, total=False):
 
 
 _TEXTS: Final = frozenset({"idempotency_key", "queue", "concurrency_key", "pool"})
-_DURATIONS: Final = frozenset({"delay", "ttl", "deadline", "timeout", "retry_first", "retry_max", "version_deadline"})
+_DURATIONS: Final = frozenset(
+    {"delay", "ttl", "deadline", "timeout", "retry_first", "retry_max", "version_deadline", "idempotency_ttl"}
+)
 _MAY_BE_ZERO: Final = frozenset({"delay", "retry_first", "retry_max"})
-_AT_MOST_30_DAYS: Final = _MAY_BE_ZERO | {"version_deadline"}
+_AT_MOST_30_DAYS: Final = _MAY_BE_ZERO | {"version_deadline", "idempotency_ttl"}
 
 
 def to_message(options: TriggerOptions) -> Options:
@@ -74,6 +98,7 @@ def to_message(options: TriggerOptions) -> Options:
         else:
             raise _unknown(name)
     _check_retries(fields)
+    _check_keys(fields)
     return Options(**fields)
 
 
@@ -180,7 +205,43 @@ def _on_parent_end(value: object) -> str:
     return str(value)
 
 
+def _check_keys(fields: Mapping[str, Any]) -> None:
+    ttl = fields.get("idempotency_ttl_ms")
+    if ttl is not None and ttl < SHORTEST_KEY_MS:
+        raise UsageError("option idempotency_ttl: a key is held for at least 1 s")
+    for name in ("idempotency_scope", "idempotency_ttl_ms"):
+        if name in fields and not fields.get("idempotency_key"):
+            raise UsageError(f"option {name.removesuffix('_ms')}: it is for an idempotency_key, and there is none")
+    if "debounce" in fields and fields.get("delay_ms"):
+        raise UsageError("option debounce: it has a delay of its own; leave the option delay out")
+
+
+def _scope(value: object) -> str:
+    if value not in ("global", "run"):
+        raise UsageError(f"option idempotency_scope: {value!r} is neither 'global' nor 'run'")
+    return str(value)
+
+
+def _debounce(value: object) -> Debounce:
+    if not isinstance(value, Mapping) or not {"key", "delay"} <= value.keys() <= _DEBOUNCE:
+        example = 'debounce={"key": "user-7", "delay": "5s", "mode": "trailing", "max_delay": "1m"}'
+        raise UsageError(f"option debounce: {value!r} has not the form {example}; key and delay are needed")
+    mode, longest = value.get("mode", "trailing"), value.get("max_delay")
+    if mode not in ("trailing", "leading"):
+        raise UsageError(f"option debounce: the mode {mode!r} is neither 'trailing' nor 'leading'")
+    delay = delay_ms("option debounce: delay", value["delay"])
+    if not delay:
+        raise UsageError("option debounce: a delay of zero brings nothing together; give a longer one")
+    limit = None if longest is None else delay_ms("option debounce: max_delay", longest)
+    if limit is not None and limit < delay:
+        raise UsageError(f"option debounce: max_delay {longest!r} is shorter than the delay {value['delay']!r}")
+    return Debounce(_text("debounce: key", value["key"]), delay, mode, limit)
+
+
+_DEBOUNCE: Final = frozenset({"key", "delay", "mode", "max_delay"})
 _CHECKS: Final = {
+    "idempotency_scope": _scope,
+    "debounce": _debounce,
     "max_attempts": _max_attempts,
     "retry_factor": _retry_factor,
     "priority": _priority,

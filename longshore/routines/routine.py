@@ -84,6 +84,8 @@ class Routine(Generic[P, R_co]):
         """
         caller = sys._getframe(1)
         message = to_message(options)
+        if message.debounce is not None:
+            raise UsageError(f"{self.name}.map(debounce=...): a debounce would make all of them one run; leave it out")
         if message.idempotency_key:
             raise UsageError(
                 f"{self.name}.map(idempotency_key=...): one key for all would make all of them one run; leave it out, "

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from longshore.core.ids import RunId
-from longshore.core.message import Annotate, Cancel, Command, Edit, Pause, Rerun, Reschedule, Resume
+from longshore.core.message import Annotate, Cancel, Command, Edit, Pause, Rerun, Reschedule, ResetKey, Resume
 
 
 class _Foreign(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -67,6 +67,18 @@ class ForeignReschedule(_Foreign, tag="reschedule"):
         return Reschedule(RunId(self.run_id), self.delay_ms, self.at, self.by, plain=True)
 
 
+class ForeignReset(msgspec.Struct, tag_field="type", tag="reset_key", forbid_unknown_fields=True):
+    """Free an idempotency key."""
+
+    routine: str
+    key: str
+    run_id: str = ""
+
+    def own(self) -> Command:
+        """See ResetKey."""
+        return ResetKey(self.routine, self.key, RunId(self.run_id), plain=True)
+
+
 class ForeignRerun(_Foreign, tag="rerun"):
     """Run again what has ended."""
 
@@ -91,4 +103,6 @@ class ForeignAnnotate(_Foreign, tag="annotate"):
         return Annotate(RunId(self.run_id), self.edits, self.annotate_id, self.by, plain=True)
 
 
-ForeignOrder = ForeignRerun | ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule | ForeignAnnotate
+ForeignOrder = (
+    ForeignReset | ForeignRerun | ForeignCancel | ForeignPause | ForeignResume | ForeignReschedule | ForeignAnnotate
+)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from longshore.coordinator.bodies import Inputs
-from longshore.coordinator.rounds import depends
+from longshore.coordinator.depending import depends
 from longshore.core.changes import Changes, Needs, NewCall, NewDelivery, NewRun
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId

@@ -75,7 +75,7 @@ def test_a_run_goes_when_it_ended_long_enough_ago_with_everything_that_belongs_t
     pass_by(world, 29 * DAY)
     assert run_id in world.book.runs
     pass_by(world, 2 * DAY)
-    assert run_id in world.book.gone and run_id not in world.book.history and world.book.idempotency == {}
+    assert run_id in world.book.gone and run_id not in world.book.history and world.book.begun.keys == {}
 
 
 @pytest.mark.parametrize("how", ["failed", "aborted"])

@@ -385,7 +385,7 @@ def test_a_paused_queue_starts_nothing_and_goes_on_when_it_is_resumed() -> None:
 def test_a_full_queue_refuses_and_keeps_nothing() -> None:
     world, worker = limited(limit=1, max_size=2)
     runs = [world.trigger("t", idempotency_key=f"k{number}") for number in range(4)]
-    assert runs[3] not in world.book.runs and len(world.book.idempotency) == 3
+    assert runs[3] not in world.book.runs and len(world.book.begun.keys) == 3
     refused = world.replies[-1][1]
     assert isinstance(refused, Rejected) and refused.rule == "max_size"
     assert "queue 'default' is full: 2 runs wait in it, and its max_size is 2" in refused.text

@@ -16,6 +16,7 @@ from longshore.core.cursors import (
     CANCEL_CHILDREN,
     FORGET_EXPIRED,
     FORGET_JOURNAL,
+    FORGET_KEYS,
     FORGET_ROWS,
     FORGET_SIGNALS,
     FORGET_TREE,
@@ -54,7 +55,6 @@ class Book:
         self.closed: set[tuple[RunId, int, Address]] = set()
         self.deliveries: dict[tuple[RunId, int], list[NewDelivery]] = {}
         self.cache: dict[str, tuple[RunId, datetime | None]] = {}
-        self.idempotency: dict[str, RunId] = {}
         self.workers: dict[SessionId, WorkerRow] = {}
         self.cursors: dict[str, Cursor] = {}
         self.batches: dict[str, Batch] = {}
@@ -99,19 +99,18 @@ class Book:
             queues=queues,
             shown=shown(self),
             policies=list(self.policies.values()),
+            joints=self.begun.untold(),
         )
 
     def read(self, needs: Needs, now: datetime) -> Facts:
         """The facts a round needs."""
         facts = Facts()
-        self._read_runs(facts, needs.runs)
+        self.read_runs(facts, needs.runs)
         self._read_waits(facts, needs)
-        self._read_runs(facts, [self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency])
         for key in needs.cache_keys:
             if key in self.cache:
                 run_id, expires = self.cache[key]
                 facts.cache[key] = CacheHit(run_id, self.results.get(run_id), self.runs[run_id].version, expires)
-        facts.idempotency = {key: self.idempotency[key] for key in needs.idempotency_keys if key in self.idempotency}
         facts.bulks = {one: copy.copy(self.bulks[one]) for one in needs.bulks if one in self.bulks}
         facts.batches = {one: copy.copy(self.batches[one]) for one in needs.batches if one in self.batches}
         for session in needs.sessions:
@@ -119,7 +118,7 @@ class Book:
                 facts.sessions[session] = copy.deepcopy(self.workers[session])
         for run_id, addresses in needs.addresses.items():
             facts.calls[run_id] = {row.address: row for row in self.call_rows(run_id) if row.address in addresses}
-            self._read_runs(facts, [row.child_id for row in facts.calls[run_id].values() if row.child_id])
+            self.read_runs(facts, [row.child_id for row in facts.calls[run_id].values() if row.child_id])
         for run_id, address in needs.arguments:
             row = facts.calls[run_id].get(address)
             given = self.inputs.get(row.child_id) if row is not None else None
@@ -134,24 +133,24 @@ class Book:
             facts.bulk_pages = [self._bulk_page(bulk) for bulk in self.bulks.values() if bulk.status == RUNNING]
             found = [run_id for page in facts.bulk_pages for _, run_id in page.runs]
             needs.originals.update(found)
-            self._read_runs(facts, found)
-        self.begun.read(self, facts, needs)
+            self.read_runs(facts, found)
+        self.begun.read(self, facts, needs, now)
         for run_id, address in needs.forks:
             if run_id in self.runs:
                 facts.forks[run_id, address] = self._fork_point(run_id, address)
         if needs.suspended_due:
             facts.suspended_due = [run.id for run in self.runs.values() if self._is_due(run, now)][:PAGE]
-            self._read_runs(facts, facts.suspended_due)
+            self.read_runs(facts, facts.suspended_due)
         if needs.cursors:
             self._read_cursors(facts)
         if needs.kept:
             facts.kept = kept_page(self, needs.kept)
         if needs.replies_due:
             facts.replies_due = [reply for reply in self.returned.values() if reply.next_at <= now]
-            self._read_runs(facts, [reply.run_id for reply in facts.replies_due])
+            self.read_runs(facts, [reply.run_id for reply in facts.replies_due])
         if needs.schedules.any:
             self._read_schedules(facts, needs, now)
-        self._read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
+        self.read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
         return facts
 
     def _read_schedules(self, facts: Facts, needs: Needs, now: datetime) -> None:
@@ -164,12 +163,12 @@ class Book:
             facts.schedules.next_due_at = next((at for at, _ in later[DUE_AT_ONCE:] if at <= now), None) or next(
                 (at for at, _ in later if at > now), None
             )
-            self._read_runs(facts, [one.last_run_id for one in due if one.plan.overlap == SKIP])
+            self.read_runs(facts, [one.last_run_id for one in due if one.plan.overlap == SKIP])
         fill(facts, needs, now)
 
     def _read_waits(self, facts: Facts, needs: Needs) -> None:
         facts.tokens = {token: copy.copy(self.tokens[token]) for token in needs.tokens if token in self.tokens}
-        self._read_runs(facts, [row.run_id for row in facts.tokens.values()])
+        self.read_runs(facts, [row.run_id for row in facts.tokens.values()])
         for run_id, wanted in needs.signals.items():
             logs = [log for (other, _), log in self.deliveries.items() if other == run_id]
             told = {str(row.address) for log in logs for row in log if row.kind == "signal"}
@@ -222,7 +221,8 @@ class Book:
             times.append(run.flow.rest_until)
         return any(at <= now for at in times)
 
-    def _read_runs(self, facts: Facts, run_ids: object) -> None:
+    def read_runs(self, facts: Facts, run_ids: object) -> None:
+        """Of these runs: the live ones that no memory has, and the ends of others."""
         for run_id in list(run_ids):  # type: ignore[call-overload]
             run = self.runs.get(run_id)
             if run is None:
@@ -262,6 +262,8 @@ class Book:
             flow = self.runs[cursor.run_id].flow
             found.upto = flow.generation - 1 if flow else -1
             found.rows = self._journal_rows(cursor.run_id, found.upto)
+        elif cursor.kind == FORGET_KEYS:
+            found.rows = self.begun.old(self, cursor)
         elif cursor.kind == FORGET_SIGNALS:
             found.rows = sum(at < (cursor.before or at) for ids in self.told_ids.values() for at in ids.values())
         else:
@@ -304,7 +306,7 @@ class Book:
             found = copy.copy(cursor)
             found.children, found.last = page[:PAGE], len(page) <= PAGE
             facts.cursors.append(found)
-            self._read_runs(facts, found.children)
+            self.read_runs(facts, found.children)
 
     def call_rows(self, run_id: RunId) -> list[CallRow]:
         """The calls of a workflow's present generation."""
@@ -375,10 +377,6 @@ class Book:
         self._forget(changes)
         for key, run_id, expires in changes.cache:
             self.cache[key] = (run_id, expires)
-        for key, run_id, _ in changes.idempotency:
-            self.idempotency[key] = run_id
-        for run_id in changes.freed_keys:
-            self.idempotency = {key: other for key, other in self.idempotency.items() if other != run_id}
         for name, queue in changes.queues.items():
             self.queues.pop(name, None)
             if queue is not None:

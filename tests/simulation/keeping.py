@@ -78,7 +78,7 @@ def stand_before(book: Book, cursor: Cursor) -> Cursor:
     if cursor.kind == FORGET_ROWS:
         cursor.rows = _rows(book, cursor.run_id)
     elif cursor.kind == FORGET_EXPIRED:
-        keys = {"cache": [*book.cache], "batch": [*book.batches], "idempotency": [*book.idempotency]}
+        keys = {"cache": [*book.cache], "batch": [*book.batches], "idempotency": [*book.begun.keys]}
         page = sorted(key for key in keys.get(cursor.reason, []) if key > cursor.after)
         cursor.children, cursor.last = [RunId(key) for key in page[:PAGE]], len(page) <= PAGE
         ends = {key: at for key, (_, at) in book.cache.items()} if cursor.reason == "cache" else {}
@@ -112,7 +112,7 @@ def let_go(book: Book, gone: LettingGo) -> None:
         for kept in (book.inputs, book.results, book.errors, book.tags, book.returned, book.metadata, book.given):
             kept.pop(run_id, None)
         book.annotation_ids = {one for one in book.annotation_ids if one[0] != run_id}
-        book.idempotency = {key: other for key, other in book.idempotency.items() if other != run_id}
+        book.begun.keys = {key: held for key, held in book.begun.keys.items() if held[0] != run_id}
         book.cache = {key: row for key, row in book.cache.items() if row[0] != run_id}
         book.tokens = {key: row for key, row in book.tokens.items() if row.run_id != run_id}
     for run_id in (*gone.runs, *gone.flows):

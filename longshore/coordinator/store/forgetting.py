@@ -11,10 +11,19 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from longshore.coordinator.store import keeping
+from longshore.coordinator.store.beginnings import old_keys
 from longshore.coordinator.store.columns import Micros, micros
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.core.changes import Changes
-from longshore.core.cursors import FORGET_EXPIRED, FORGET_JOURNAL, FORGET_ROWS, FORGET_SIGNALS, FORGET_TREE, Cursor
+from longshore.core.cursors import (
+    FORGET_EXPIRED,
+    FORGET_JOURNAL,
+    FORGET_KEYS,
+    FORGET_ROWS,
+    FORGET_SIGNALS,
+    FORGET_TREE,
+    Cursor,
+)
 from longshore.core.ids import RunId
 
 GROUP: Final = 1000
@@ -113,6 +122,8 @@ def stand_before(connection: Connection, cursor: Cursor) -> Cursor:
         text = f"SELECT generation FROM run WHERE id = {mark}"
         cursor.upto = int(connection.exec_driver_sql(text, (cursor.run_id,)).scalar() or 0) - 1
         cursor.rows = journal_rows(connection, cursor.run_id, cursor.upto)
+    elif cursor.kind == FORGET_KEYS:
+        cursor.rows = old_keys(connection, before, _MANY)
     elif cursor.kind == FORGET_SIGNALS:
         text = f"SELECT COUNT(*) FROM (SELECT 1 FROM told_signal WHERE at < {mark} LIMIT {_MANY}) AS old"
         cursor.rows = int(connection.exec_driver_sql(text, (before,)).scalar_one())

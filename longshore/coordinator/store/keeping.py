@@ -55,10 +55,12 @@ def kept_page(connection: Connection, wanted: Wanted) -> KeptPage:
     text = f"SELECT {_ROOT} FROM run WHERE {behind} AND finished_at <= {mark} ORDER BY finished_at, no LIMIT {mark}"
     page = KeptPage(wanted, [], 0)
     after, room, flows, budget = wanted.after, wanted.limit, TREES, ROWS
+    any_shared = connection.exec_driver_sql("SELECT 1 FROM joint LIMIT 1").first() is not None
     going = set(connection.exec_driver_sql("SELECT run_id FROM cursor WHERE kind = 'forget_tree'").scalars())
     for row in connection.exec_driver_sql(text, (wanted.routine, *after, wanted.until, wanted.limit)).fetchall():
         tree = _tree(connection, row)
         tree.going = tree.root.id in going
+        tree.forked = tree.forked or (any_shared and _is_shared(connection, tree))
         flows -= tree.root.flow
         room -= 1 + len(tree.members)
         budget -= sum(one.rows for one in (tree.root, *tree.members) if one.rows <= GROUP)
@@ -111,6 +113,17 @@ def _counted(connection: Connection, run_id: str, tables: tuple[str, ...]) -> in
 def _is_forked(connection: Connection, run_id: str) -> bool:
     text = f"SELECT 1 FROM run WHERE {_FORK} AND rerun_of = {marks_of(connection)} LIMIT 1"
     return connection.exec_driver_sql(text, (run_id,)).first() is not None
+
+
+def _is_shared(connection: Connection, tree: Tree) -> bool:
+    """Whether a workflow that lives was told, or will be, the outcome of one of these, which is not its child."""
+    mark = marks_of(connection)
+    text = (
+        "SELECT 1 FROM joint JOIN run ON run.id = joint.parent_id "
+        f"WHERE joint.run_id = {mark} AND run.finished_at = 0 LIMIT 1"
+    )
+    members = (tree.root, *tree.members)
+    return any(connection.exec_driver_sql(text, (one.id,)).first() is not None for one in members)
 
 
 # -------------------------------------------------------------------------------------------------------- many steps

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, select, text
 
+from longshore.coordinator.store.beginnings import shared_runs
 from longshore.coordinator.store.columns import care_of, failure_of, moment
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
@@ -34,7 +35,7 @@ LISTED: Final = (
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
     run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
     run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
-    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id,
+    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id, run.c.idempotency_key,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -189,7 +190,8 @@ class Queries:
         )
         return {
             "calls": found["open_calls"] or 0,
-            "children": [f"{row['routine']} {row['id']} ({row['status']})" for row in calls],
+            "children": [f"{row['routine']} {row['id']} ({row['status']})" for row in calls]
+            + shared_runs(self._reading(), run_id, found["generation"], HOLDERS),
             "timers": sum(row["kind"] == "timer" for row in timers),
             "outside": self._outside([run_id]).get(run_id, []),
             "next_at": _time(timers[0]["due_at"]) if timers else None,
@@ -317,6 +319,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "parent_id": row["parent_id"],
         "address": row["parent_address"],
         "rerun_of": row["rerun_of"],
+        "idempotency_key": row["idempotency_key"],
         "batch_id": row["batch_id"],
         "schedule_id": row["schedule_id"],
         "root_id": row["root_id"],

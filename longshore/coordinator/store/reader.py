@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from longshore.coordinator.store import keeping, rows
 from longshore.coordinator.store.annotations import SEEN, metadata_of, read_annotations, tags_of
-from longshore.coordinator.store.beginnings import read_beginnings
+from longshore.coordinator.store.beginnings import read_beginnings, read_joints
 from longshore.coordinator.store.columns import (
     call_of,
     failure_of,
@@ -30,7 +30,7 @@ from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.many import Many, open_batches
 from longshore.coordinator.store.queues import all_rules
-from longshore.coordinator.store.schedules import read_due, read_found, tick_of
+from longshore.coordinator.store.schedules import tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import Facts, Needs, Snapshot
@@ -95,9 +95,6 @@ class Reader:
             "FROM cache JOIN run ON run.id = cache.run_id WHERE cache.key IN ({keys})",
             mark,
         )
-        self._idempotency = ManyKeys(
-            f"SELECT key, run_id FROM idempotency WHERE expires_at > {mark} AND key IN ({{keys}})", mark
-        )
         self._workers = ManyKeys(f"SELECT {_WORKER} FROM worker WHERE session IN ({{keys}})", mark)
         self._timers = ManyKeys(
             "SELECT call.run_id, call.address, call.due_at FROM call JOIN run ON run.id = call.run_id "
@@ -158,8 +155,8 @@ class Reader:
             wanted.update(row.child_id for found in facts.calls.values() for row in found.values() if row.child_id)
             if needs.batches or needs.bulks or needs.cursors:
                 wanted.update(self._many.read(connection, needs, facts))
-            if needs.originals:
-                read_beginnings(connection, facts, needs)
+            if needs.originals or needs.debounce_keys or needs.idempotency_keys:
+                wanted |= read_beginnings(connection, facts, needs, now)
             for run_id, address in needs.forks:
                 if (point := fork_point(connection, run_id, address)) is not None:
                     facts.forks[run_id, address] = point
@@ -174,14 +171,6 @@ class Reader:
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
-            if needs.idempotency_keys:
-                found = self._idempotency.rows(connection, list(needs.idempotency_keys), (micros(now),))
-                facts.idempotency = {key: RunId(run_id) for key, run_id in found}
-                wanted.update(facts.idempotency.values())
-            if needs.schedules.ids:
-                read_found(connection, facts.schedules, needs.schedules.ids)
-            if needs.schedules.due:
-                wanted |= read_due(connection, facts.schedules, now)
             if wanted:
                 self._read_runs(connection, facts, wanted)
             if needs.cache_keys:
@@ -339,6 +328,7 @@ class Reader:
             unsent = connection.exec_driver_sql(text, (published_batch,)).scalars().all()
             queues = all_rules(connection)
             shown, policies = keeping.shown(connection), keeping.policies(connection)
+            joints = read_joints(connection)
         return Snapshot(
             term=term,
             shown=shown,
@@ -348,6 +338,7 @@ class Reader:
             unsent=[RunId(run_id) for packed in unsent for run_id in ids_of(packed)],
             queues=queues,
             batches=batches,
+            joints=joints,
         )
 
     def _sessions(self, connection: Connection, named: Collection[SessionId], now: datetime) -> list[WorkerRow]:

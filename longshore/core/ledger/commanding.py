@@ -13,6 +13,7 @@ from longshore.core.ledger import (
     canceling,
     delivering,
     forking,
+    joining,
     limiting,
     pausing,
     signaling,
@@ -94,6 +95,7 @@ def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Comma
         if call.address in known or call.address in seen:
             continue
         seen.add(call.address)
+        child_id, child = starting.call(state, round_, run, call)
         new_calls.append(
             NewCall(
                 run.id,
@@ -103,14 +105,16 @@ def _take_calls(state: State, round_: Round, run: Run, flow: Flow, report: Comma
                 call.routine,
                 call.digest,
                 call.asked_seq,
-                call.child_id,
+                child_id,
                 None,
                 call.place,
             )
         )
         flow.open_calls += 1
-        child = starting.call(state, round_, run, call)
-        ended = round_.changes.ended.get(child.id)
+        if child is None:
+            joining.join(state, round_, run, flow, call, child_id)
+            continue
+        ended = round_.changes.ended.get(child_id)
         if ended is not None:
             delivering.deliver_outcome(state, round_, child, ended.result, ended.error)
 
@@ -170,7 +174,7 @@ def _take_waits(state: State, round_: Round, run: Run, flow: Flow, report: Comma
 def _close(state: State, round_: Round, run: Run, flow: Flow, address: Address, child_id: RunId) -> None:
     """The workflow no longer waits for this address: a timer is forgotten, a child is canceled."""
     round_.changes.closed.append((run.id, flow.generation, address))
-    if flow.timers.pop(address, None) is not None or not child_id:
+    if flow.timers.pop(address, None) is not None or not child_id or joining.leave(state, round_, run, flow, address):
         return
     child = delivering.live(state, round_, child_id)
     if child is None or (child.spared and run.status is Status.CANCELING):

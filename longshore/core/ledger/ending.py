@@ -39,6 +39,8 @@ def conclude(
         caching.forget(state, run)
         if not run.cached:
             _tell_equals(state, round_, run, to, result)
+    if run.id in state.joints.by_run:
+        state.joints.ended(run.id)
     if to in (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.SYSTEM_FAILURE):
         round_.changes.freed_keys.append(run.id)
 

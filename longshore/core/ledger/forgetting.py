@@ -9,7 +9,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from longshore.core.cursors import FORGET_EXPIRED, FORGET_JOURNAL, FORGET_SIGNALS, FORGET_TOKENS, Cursor
+from longshore.core.cursors import (
+    FORGET_EXPIRED,
+    FORGET_JOURNAL,
+    FORGET_KEYS,
+    FORGET_SIGNALS,
+    FORGET_TOKENS,
+    Cursor,
+)
 from longshore.core.ids import RunId
 from longshore.core.instants import micros
 from longshore.core.ledger.keeping import going
@@ -41,7 +48,7 @@ def history(state: State, round_: Round, run: Run) -> None:
 
 
 def now_and_then(state: State, round_: Round) -> None:
-    """Once an hour: closed sessions, ids of signals, dead letters; once a day: tokens, and what has expired."""
+    """Once an hour: closed sessions, ids of signals, keys, dead letters; once a day: tokens, and what has expired."""
     config = state.config
     if state.forget_at <= round_.now:
         state.forget_at = round_.now + FORGET_EVERY
@@ -49,6 +56,7 @@ def now_and_then(state: State, round_: Round) -> None:
         before = round_.now - config.signals_kept
         _open(state, round_, Cursor(FORGET_SIGNALS, FORGET_SIGNALS, RunId(""), "", before))
         dead_letters(state, round_)
+        _open(state, round_, Cursor(FORGET_KEYS, FORGET_KEYS, RunId(""), "", round_.now))
     if state.walk_at <= round_.now:
         state.walk_at = round_.now + WALK_EVERY
         _open(state, round_, Cursor(FORGET_TOKENS, FORGET_TOKENS, RunId(""), "", round_.now - config.tokens_kept))
@@ -81,6 +89,10 @@ def move_on(state: State, round_: Round, cursor: Cursor) -> None:
     elif cursor.kind == FORGET_SIGNALS:
         assert cursor.before is not None
         changes.signals_forgotten = cursor.before, limit
+        cursor.last = cursor.rows <= limit
+    elif cursor.kind == FORGET_KEYS:
+        assert cursor.before is not None
+        changes.beginnings.keys_forgotten = cursor.before, limit
         cursor.last = cursor.rows <= limit
     else:
         changes.forgotten.append((cursor.run_id, cursor.upto, limit))

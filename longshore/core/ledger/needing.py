@@ -9,7 +9,19 @@ from typing import Any
 
 from longshore.core.changes import Inbound, Needs, ReplyReturned, Unreadable
 from longshore.core.ids import RunId
-from longshore.core.ledger import annotating, batching, caching, keeping, scheduling, signaling, starting, ticking
+from longshore.core.ledger import (
+    annotating,
+    batching,
+    caching,
+    debouncing,
+    joining,
+    keeping,
+    keys,
+    scheduling,
+    signaling,
+    starting,
+    ticking,
+)
 from longshore.core.ledger.state import State
 from longshore.core.message import (
     Annotate,
@@ -27,6 +39,7 @@ from longshore.core.message import (
     Released,
     Rerun,
     Reschedule,
+    ResetKey,
     Resume,
     ResumeSchedule,
     Signal,
@@ -57,6 +70,8 @@ def of_tick(state: State, now: datetime) -> Needs:
     needs.schedules.due = scheduling.is_time(state, now)
     needs.kept = keeping.need(state, now)
     needs.runs.update(state.to_resend[: state.config.group])
+    if state.joints.telling:
+        needs.runs.update(joining.needed(state))
     needs.cache_keys.update(state.filling)
     for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state), *_let_go_next(state)):
         run = state.runs.get(run_id)
@@ -90,9 +105,21 @@ def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
         needs.cache_keys.add(message.cache_key)
     if message.options.batch_id:
         _need_batch(state, needs, message.options)
-    if message.options.idempotency_key:
+    if message.options.idempotency_key or message.options.debounce is not None:
         name, _ = starting.split_routine(message.routine)
-        needs.idempotency_keys.add(starting.idempotency_row(name, message.options.idempotency_key))
+        _need_keys(needs, name, message.options, RunId(""))
+        needs.idempotency_keys.add(message.run_id)
+
+
+def _need_keys(needs: Needs, routine: str, options: Options, parent_id: RunId) -> None:
+    if row := keys.row_asked(options, routine, parent_id):
+        needs.idempotency_keys.add(row)
+    if options.debounce is not None:
+        needs.debounce_keys.add(debouncing.row_of(routine, options.debounce))
+
+
+def _need_reset(state: State, needs: Needs, message: ResetKey) -> None:
+    needs.idempotency_keys.add(keys.row_reset(message))
 
 
 def _need_run(state: State, needs: Needs, message: Cancel | Pause | Reschedule) -> None:
@@ -192,6 +219,10 @@ def _need_commands(state: State, needs: Needs, message: Commands) -> None:
     if message.edits:
         annotating.need_report(state, needs, message)
     needs.cache_keys.update(call.cache_key for call in message.calls if call.cache_key)
+    for call in message.calls:
+        if call.options is not None and (call.options.idempotency_key or call.options.debounce is not None):
+            name, _ = starting.split_routine(call.routine)
+            _need_keys(needs, name, call.options, run.id)
     wanted = set(message.closed)
     if run.epoch > 1:
         wanted.update(call.address for call in message.calls)
@@ -216,6 +247,7 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     CompleteToken: _need_token,
     Fork: _need_fork,
     Rerun: _need_rerun,
+    ResetKey: _need_reset,
     Annotate: annotating.need_order,
     Annotated: annotating.need_report,
     CreateSchedule: scheduling.need_creation,

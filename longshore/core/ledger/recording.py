@@ -155,7 +155,7 @@ def announce(state: State, round_: Round, run: Run, result: Value | None, error:
     )
     for key in keys or ():
         reply(round_, key, message, plain=run.plain and key == run.reply_to)
-    for key, correlation_id in (foreign or {}).items():
+    for key, correlation_id in foreign or ():
         reply(round_, key, msgspec.structs.replace(message, correlation_id=correlation_id), plain=True)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from longshore.core.ledger.debouncing import postpone
 from longshore.core.ledger.ordering import said_by, target
-from longshore.core.ledger.recording import Refusal, announce, answer_order, move
+from longshore.core.ledger.recording import Refusal, announce, answer_order
 from longshore.core.ledger.starting import MAX_DELAY_MS
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Reschedule
@@ -27,14 +28,6 @@ def reschedule_order(state: State, round_: Round, order: Reschedule, actor: str)
     postpone(state, round_, run, due_at, said_by("rescheduled", order.by), actor)
     announce(state, round_, run, None, None)
     answer_order(round_, order, run.status.value)
-
-
-def postpone(state: State, round_: Round, run: Run, due_at: datetime, what: str, actor: str) -> None:
-    """A DELAYED run is due at another time."""
-    run.due_at = due_at
-    until = due_at.astimezone(UTC).isoformat(timespec="seconds")
-    move(round_, run, Status.DELAYED, f"{what}: delayed until {until}", actor=actor)
-    state.wake_at(due_at, run.id, "due")
 
 
 def _hindrance(run: Run) -> str:

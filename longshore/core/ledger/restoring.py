@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.changes import Snapshot
+from longshore.core.joints import Joints
 from longshore.core.ledger import batching, limiting, placing
 from longshore.core.ledger.caching import rank_of
 from longshore.core.ledger.state import Session, State
@@ -39,6 +40,10 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
     for run in snapshot.runs:
         _restore_run(state, run, now)
     state.to_resend = list(snapshot.unsent)
+    state.joints = Joints(snapshot.joints)
+    for run_id in list(state.joints.by_run):
+        if run_id not in state.runs:
+            state.joints.ended(run_id)
     batching.restore(state, snapshot.batches)
     state.shelves.load(snapshot.shown, snapshot.policies)
 

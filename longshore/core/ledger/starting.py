@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
-from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +12,7 @@ from longshore.core.care import Care
 from longshore.core.changes import NewRun
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7
-from longshore.core.ledger import batching, caching, limiting, placing, versioning
+from longshore.core.ledger import batching, caching, debouncing, joining, keys, limiting, placing, versioning
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
@@ -48,11 +46,6 @@ def split_routine(text: str) -> tuple[str, str]:
     return name, version
 
 
-def idempotency_row(routine: str, key: str) -> str:
-    """The key under which an idempotency key is kept: by routine, so that two routines never collide."""
-    return hashlib.sha256(f"{routine}\n{key}".encode()).hexdigest()
-
-
 def check_options(options: Options) -> tuple[str, str] | None:
     """(rule, what is wrong), or None if every option is in its range."""
     if options == PLAIN:
@@ -77,6 +70,8 @@ def check_options(options: Options) -> tuple[str, str] | None:
             return name, f"{name} has over {MAX_TEXT} characters"
     if options.queue == NAMESPACE:
         return "queue", f"{NAMESPACE!r} stands for the whole namespace; give a queue's name"
+    if problem := keys.check(options, MAX_DELAY_MS) or debouncing.check(options, MAX_DELAY_MS):
+        return problem
     if options.metadata and not _fits(options.metadata):
         return "metadata", f"metadata must be plain data of at most {MAX_METADATA} bytes as JSON"
     if options.on_parent_end not in ("", "cancel", ABANDON):
@@ -113,6 +108,9 @@ def trigger(state: State, round_: Round, message: Trigger, actor: str) -> None:
 def begin_triggered(state: State, round_: Round, message: Trigger, run_id: RunId, actor: str) -> tuple[str, str] | None:
     """Begin the run under this id, or find the one it already is; or (rule, text) of why it is refused."""
     problem = _problem(message.routine, run_id, message.options, message.input)
+    if problem is None and message.options.idempotency_scope == keys.RUN:
+        text = "the scope 'run' is for calls inside a workflow: what is triggered has no parent"
+        problem = "idempotency_scope", text
     if problem is None and message.options.on_parent_end:
         problem = "on_parent_end", "on_parent_end is for calls inside a workflow: what is triggered has no parent"
     if problem:
@@ -124,23 +122,20 @@ def begin_triggered(state: State, round_: Round, message: Trigger, run_id: RunId
     batch_id = message.options.batch_id
     if batch_id and (problem := batching.refusal(state, round_, batch_id)) is not None:
         return problem
-    key = message.options.idempotency_key
-    name, _ = split_routine(message.routine)
-    row = idempotency_row(name, key) if key else ""
-    if key:
-        other = round_.facts.idempotency.get(row)
-        if other is not None and other not in round_.changes.freed_keys:
-            if batch_id:
-                batching.existed(state, round_, batch_id)
-            _answer_existing(state, round_, message, other)
-            return None
     run = _new_run(state, round_, run_id, message.routine, message.options)
+    options = message.options
+    row = keys.row_asked(options, run.routine) if options.idempotency_key else ""
+    other = _shared(state, round_, message, run, row, actor) if row or options.debounce is not None else None
+    if other is not None:
+        if batch_id:
+            batching.existed(state, round_, batch_id)
+        _answer_existing(state, round_, message, other)
+        return None
     full = limiting.refusal(state, _queue_of(state, run, message.options)) if state.queues else ""
     if full:
         return "max_size", full
-    if key:
-        round_.facts.idempotency[row] = run_id
-        round_.changes.idempotency.append((row, run_id, round_.now + state.config.idempotency_kept))
+    if row:
+        keys.take(state, round_, row, run_id, message.options)
     if batch_id:
         batching.joined(state, round_, batch_id)
     run.root_id = run_id
@@ -156,6 +151,23 @@ def begin_triggered(state: State, round_: Round, message: Trigger, run_id: RunId
     return None
 
 
+def _shared(state: State, round_: Round, message: Trigger, asked: Run, row: str, actor: str) -> RunId | None:
+    """The run that this trigger belongs to: by its idempotency key, or by its debounce (then it has taken the trigger
+    up; the same trigger again is not another one)."""
+    known = keys.holder(round_, row)
+    if known is None and message.options.debounce is not None:
+        known = keys.holder(round_, asked.id)
+    if known is not None:
+        return known
+    found = debouncing.held(state, round_, asked.routine, message.options)
+    if found is not None:
+        asked.cache_key = message.cache_key
+        debouncing.again(state, round_, asked, message.options, message.input, actor)
+        if row:
+            keys.take(state, round_, row, found, message.options)
+    return found
+
+
 def _accept(round_: Round, message: Trigger, run: Run) -> None:
     accepted = Accepted(
         run_id=run.id, status=run.status.value, correlation_id=message.correlation_id, reason=run.reason
@@ -163,9 +175,9 @@ def _accept(round_: Round, message: Trigger, run: Run) -> None:
     reply(round_, message.reply_to, accepted, plain=message.plain)
 
 
-def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
-    """A workflow's call becomes a child run. Raises ProtocolError for one that a trigger would be rejected for: the
-    worker should have refused it."""
+def call(state: State, round_: Round, parent: Run, call: Call) -> tuple[RunId, Run | None]:
+    """A workflow's call becomes a child run; or (None) it is answered by a run that is there already. Raises
+    ProtocolError for one that a trigger would be rejected for: the worker should have refused it."""
     options = call.options or Options()
     routine = f"{call.routine}@{call.version}" if call.version else call.routine
     problem = _problem(routine, call.child_id, options, call.input)
@@ -176,6 +188,11 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     if problem:
         raise ProtocolError(f"call {call.address} of run {parent.id}: {problem[0]}: {problem[1]}")
     run = _new_run(state, round_, call.child_id, routine, options)
+    if options.idempotency_key or options.debounce is not None:
+        found = joining.shared(state, round_, parent, run, call)
+        if found is not None:
+            return found, None
+        keys.take(state, round_, keys.row_asked(options, run.routine, parent.id), run.id, options)
     run.parent_id = parent.id
     run.parent_address = Address(call.address)
     run.parent_generation = parent.flow.generation if parent.flow else 0
@@ -186,7 +203,7 @@ def call(state: State, round_: Round, parent: Run, call: Call) -> Run:
     if not options.pool:
         run.pool = parent.pool
     _begin(state, round_, run, call.input, options, parent.id)
-    return run
+    return run.id, run
 
 
 def _is_spared(state: State, parent: Run, options: Options) -> bool:
@@ -237,12 +254,17 @@ def _answer_existing(state: State, round_: Round, message: Trigger, run_id: RunI
         outcome = outcome_of(final)
         outcome.correlation_id = message.correlation_id
         reply(round_, message.reply_to, outcome, plain=message.plain)
-    elif run is None or (run.wants_outcome and run.reply_to == message.reply_to):
+    elif run is None or (run.wants_outcome and run.reply_to == message.reply_to and _is_same(run, message)):
         return
     elif message.plain:
-        state.foreign.setdefault(run_id, {})[message.reply_to] = message.correlation_id
+        state.foreign.setdefault(run_id, {})[message.reply_to, message.correlation_id] = None
     else:
         state.watchers.setdefault(run_id, set()).add(message.reply_to)
+
+
+def _is_same(run: Run, message: Trigger) -> bool:
+    """Whether the outcome of the run answers the trigger as well: a foreign program knows it by its correlation id."""
+    return not message.plain or run.correlation_id == message.correlation_id
 
 
 def _new_run(state: State, round_: Round, run_id: RunId, routine: str, options: Options) -> Run:
@@ -277,7 +299,6 @@ def _queue_of(state: State, run: Run, options: Options) -> str:
 
 def _begin(state: State, round_: Round, run: Run, value: Value, options: Options, actor: str) -> None:
     """Decide the first status, record it, and set the alarms that the options ask for."""
-    now = round_.now
     offer = state.offer_of(run)
     if offer is not None:
         run.kind = offer.kind
@@ -285,21 +306,22 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         if not caching.is_cacheable(run, offer):
             run.cache_key = ""
     round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata, options.batch_id))
-    hit = caching.lookup(round_, run) if run.cache_key and not options.delay_ms else None
+    if options.idempotency_key:
+        round_.changes.beginnings.keyed.append((run.id, options.idempotency_key))
+    if options.debounce is not None:
+        debouncing.begun(round_, run, options)
+    delay = debouncing.delay_of(options)
+    hit = caching.lookup(round_, run) if run.cache_key and not delay else None
     if hit is not None:
         _begin_cached(state, round_, run, hit, actor)
         return
     if state.queues:
         limiting.arrives(state, run)
-    if options.deadline_ms is not None:
-        run.deadline_at = now + timedelta(milliseconds=options.deadline_ms)
-        state.wake_at(run.deadline_at, run.id, "deadline")
-    if options.ttl_ms is not None:
-        run.ttl_at = now + timedelta(milliseconds=options.ttl_ms)
-        state.wake_at(run.ttl_at, run.id, "ttl")
-    if options.delay_ms:
+    if options.deadline_ms is not None or options.ttl_ms is not None:
+        debouncing.limit_times(state, round_, run, options)
+    if delay:
         run.status = Status.DELAYED
-        run.due_at = now + timedelta(milliseconds=options.delay_ms)
+        run.due_at = round_.now + delay
         begin(state, round_, run, f"delayed until {run.due_at.isoformat(timespec='seconds')}", actor)
         state.wake_at(run.due_at, run.id, "due")
         return

@@ -14,6 +14,7 @@ import msgspec
 from longshore.core.batches import Batch
 from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
+from longshore.core.joints import Joints
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.lanes import Lanes
 from longshore.core.ledger.shelves import Shelves
@@ -113,6 +114,7 @@ class State:
         "filling",
         "foreign",
         "forget_at",
+        "joints",
         "known",
         "lanes",
         "marks",
@@ -170,7 +172,8 @@ class State:
         self.progress: dict[RunId, Said] = {}  # the latest words of attempts; some of them are over
         self.progress_room = 1000
         self.watchers: dict[RunId, set[str]] = {}
-        self.foreign: dict[RunId, dict[str, str]] = {}  # who sent the same trigger again as JSON: key -> correlation
+        self.foreign: dict[RunId, dict[tuple[str, str], None]] = {}  # who sent it again as JSON: (key, correlation)
+        self.joints = Joints()
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
         self.counts: dict[str, int] = {}
         self.cursors_open = True

@@ -18,6 +18,7 @@ from longshore.core.ledger import (
     delivering,
     failing,
     forgetting,
+    joining,
     keeping,
     placing,
     scheduling,
@@ -46,6 +47,7 @@ def tick(state: State, round_: Round) -> None:
     bulking.move_on(state, round_)
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
+    joining.tell(state, round_)
     _redeliver(state, round_)
     _judge_heads(state, round_)
     _forget_sessions(state, round_)
@@ -60,7 +62,7 @@ def next_at(state: State, now: datetime) -> datetime:
     """When the next tick is wanted, never later than a second after the last one."""
     if state.releasing or state.orphaned or state.to_resend or state.filling or state.more_to_place:
         return now
-    if state.cursors_open and not state.cursors_patient:
+    if state.joints.telling or (state.cursors_open and not state.cursors_patient):
         return now
     held = any(session.held for session in state.sessions.values())
     soonest = state.ticked_at + (state.config.ping_every if held else SECOND)

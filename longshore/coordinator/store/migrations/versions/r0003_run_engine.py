@@ -14,6 +14,7 @@ down_revision = "0002"
 def upgrade() -> None:
     op.add_column("worker", sa.Column("drain", sa.BigInteger(), nullable=False, server_default="-2"))
     op.add_column("run", sa.Column("concurrency_key", sa.Text(), nullable=False, server_default=""))
+    _beginnings()
     op.add_column("run", sa.Column("pausing", sa.Text(), nullable=False, server_default=""))
     op.add_column("run", sa.Column("hung", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("run", sa.Column("version_deadline_ms", sa.BigInteger(), nullable=False, server_default="0"))
@@ -58,6 +59,29 @@ def upgrade() -> None:
     )
     _schedules()
     _keeping()
+
+
+def _beginnings() -> None:
+    op.add_column("run", sa.Column("idempotency_key", sa.Text(), nullable=False, server_default=""))
+    op.create_index("idempotency_expires", "idempotency", ["expires_at"])
+    op.create_table(
+        "debounce",
+        sa.Column("key", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("first_at", "ends_at", "kept_until")],
+        sqlite_with_rowid=False,
+    )
+    op.create_index("debounce_kept", "debounce", ["kept_until"])
+    op.create_table(
+        "joint",
+        sa.Column("parent_id", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("generation", sa.BigInteger(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("address", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("told", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("joint_run", "joint", ["run_id"])
 
 
 def _index(name: str, table: str, columns: list[str], where: str) -> None:
@@ -139,6 +163,10 @@ def _name(what: str, column: str, table: str, run_id: str) -> None:
 
 
 def downgrade() -> None:
+    for name in ("joint", "debounce"):
+        op.drop_table(name)
+    op.drop_index("idempotency_expires", "idempotency")
+    op.drop_column("run", "idempotency_key")
     op.drop_table("schedule")
     op.drop_index("run_schedule", "run")
     op.drop_column("run", "schedule")
