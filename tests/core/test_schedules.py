@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from longshore.core.ids import RunId
 from longshore.core.message import (
@@ -253,6 +255,29 @@ def test_a_clock_that_jumps_makes_no_tick_twice() -> None:
     made = ticks(world)
     assert len(made) == len(set(made)) and made == sorted(made)
     assert made[-1] == at(6), "the clock stands at 00:05:53 + 60 s - 2 s"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.floats(-300, 900), st.booleans()), min_size=1, max_size=25),
+    cron=st.booleans(),
+    group=st.integers(1, 40),
+)
+def test_whatever_the_clock_and_the_coordinator_do_each_tick_that_is_caught_up_is_one_run(
+    steps: list[tuple[float, bool]], cron: bool, group: int
+) -> None:
+    world = World(group=group)
+    create(world, missed="catch_up", catch_up_limit=1000, **({"cron": "* * * * *"} if cron else {"every_ms": 60_000}))
+    latest = world.now
+    for seconds, restart in steps:
+        world.tick(seconds)
+        latest = max(latest, world.now)
+        if restart:
+            world.restart()
+    world.now = latest
+    world.restart()
+    world.settle(1000)
+    assert ticks(world) == [at(n) for n in range(1, int((latest - EPOCH) / MINUTE) + 1)]
 
 
 def test_a_schedule_that_is_resumed_while_the_clock_stands_before_its_latest_tick_makes_no_tick_twice() -> None:
