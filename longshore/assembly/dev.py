@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +52,7 @@ class House:
     def __init__(self, settings: Settings, crew: Crew, parts: dict[str, asyncio.Task[Any]]) -> None:
         self._settings = settings
         self._crew = crew
-        self._parts = parts
+        self._parts = dict(parts)
 
     async def wait_for_workers(self) -> list[Fields]:
         """Wait until every process of the crew has joined; gives the workers as `workers list` shows them.
@@ -72,9 +72,15 @@ class House:
                 f"the workers have not joined within {READY_WITHIN:g} s; see the log above"
             ) from None
 
-    async def stay(self) -> None:
-        """Wait for as long as all parts go on. Raises what ended the first that did not."""
+    async def stay(self, on_left: Callable[[], None]) -> None:
+        """Wait for as long as all parts go on. Raises what ended the first that did not. When the crew has left as it
+        was ordered to, `on_left` is told, and the rest goes on for workers from elsewhere."""
         await asyncio.wait(self._parts.values(), return_when=asyncio.FIRST_COMPLETED)
+        crew = self._parts["worker"]
+        if crew.done() and crew.exception() is None and crew.result() == 0:
+            del self._parts["worker"]
+            on_left()
+            await asyncio.wait(self._parts.values())
         self._look()
 
     def _look(self) -> None:

@@ -52,7 +52,15 @@ async def _dev(screen: Screen, crew: Crew) -> None:
             screen.text(f"ready: {len(workers)} worker process(es), bus at {SOCKET}", style="bold green")
             screen.text("offers " + ", ".join(offers))
             screen.remark("in another terminal, same folder: `longshore trigger ROUTINE --wait`; Ctrl-C ends it here")
-        await house.stay()
+        await house.stay(lambda: _say_left(screen))
+
+
+def _say_left(screen: Screen) -> None:
+    if screen.as_json:
+        screen.line({"event": "workers_left"})
+    else:
+        screen.text("the workers have left, as ordered", style="bold")
+        screen.remark("start others with `longshore worker MODULE` in this folder; Ctrl-C ends it here")
 
 
 def coordinator(
