@@ -44,7 +44,7 @@ What = Routine[..., Any] | Call[Any] | str
 
 
 class ScheduleOptions(RunOptions, total=False):
-    """What a schedule may ask for, beside the options of its runs (without delay and idempotency_key).
+    """What a schedule may ask for, beside the options of its runs (but delay, debounce, idempotency).
 
     `cron` (5 fields, in `timezone`) or `every`; `missed`: of the ticks that passed while no coordinator was there,
     "skip" starts the latest if it is at most `grace` late (5 minutes), "catch_up" all, at most the latest

@@ -21,6 +21,7 @@ from longshore.core.message import (
     PauseSchedule,
     ResumeSchedule,
 )
+from longshore.core.parts import Debounce
 from longshore.core.run import Status
 from longshore.core.schedules import ScheduledTick, spread_of
 from tests.simulation.world import EPOCH, World, task, workflow
@@ -216,6 +217,7 @@ CHECK = ClaimCheck(key="inputs/x", size=70_000, sha256="a" * 64)
         ("input", "at most 65536 bytes", {"every_ms": 60_000, "input": b"x" * 65_537}),
         ("input", "at most 65536 bytes", {"every_ms": 60_000, "input": CHECK}),
         ("idempotency_key", "a run of its own", {"every_ms": 60_000, "options": Options(idempotency_key="k")}),
+        ("debounce", "a run of its own", {"every_ms": 60_000, "options": Options(debounce=Debounce("k", 5))}),
         ("batch_id", "one client", {"every_ms": 60_000, "options": Options(batch_id="b")}),
         ("on_parent_end", "no parent", {"every_ms": 60_000, "options": Options(on_parent_end="cancel")}),
         ("delay_ms", "spread", {"every_ms": 60_000, "options": Options(delay_ms=5)}),

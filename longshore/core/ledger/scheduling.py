@@ -48,7 +48,9 @@ LOOK_AGAIN: Final = timedelta(minutes=1)
 SEED_BYTES: Final = 16
 SHOWN: Final = 80
 FORBIDDEN: Final = {
-    "idempotency_key": "every tick is a run of its own",
+    **dict.fromkeys(
+        ("idempotency_key", "idempotency_scope", "idempotency_ttl_ms", "debounce"), "every tick is a run of its own"
+    ),
     "on_parent_end": "what a schedule starts has no parent",
     "batch_id": "a batch is one client's",
     "delay_ms": "use spread_ms, or another time",
