@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +14,11 @@ from longshore.cli.options import AsJson, RunId, checked_durations
 if TYPE_CHECKING:
     from longshore.client import Run
 
+NONE: Final[Mapping[str, str]] = {}
+_AT_WORK: Final = dict.fromkeys(
+    ("DISPATCHED", "EXECUTING"), "it is at work: it is BLOCKED when it next waits, fails or is handed back"
+)
+
 
 def pause(
     run_id: RunId,
@@ -21,7 +26,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Have a run wait until it is resumed: at once where it waits, else when it next waits, fails or is handed back."""
-    asyncio.run(_order(run_id, as_json, lambda run: run.pause(reason)))
+    asyncio.run(_order(run_id, as_json, lambda run: run.pause(reason), _AT_WORK))
 
 
 def resume(
@@ -61,7 +66,9 @@ def _time(delay: str | None, at: str | None) -> str | datetime:
     return time if time.tzinfo else time.astimezone()
 
 
-async def _order(run_id: str, as_json: bool, give: Callable[[Run[Any]], Awaitable[None]]) -> None:
+async def _order(
+    run_id: str, as_json: bool, give: Callable[[Run[Any]], Awaitable[None]], remarks: Mapping[str, str] = NONE
+) -> None:
     from longshore.cli.asking import asker
     from longshore.cli.screen import Screen
 
@@ -74,3 +81,5 @@ async def _order(run_id: str, as_json: bool, give: Callable[[Run[Any]], Awaitabl
         screen.document({"run_id": run_id, "status": status})
         return
     screen.text(status)
+    if remark := remarks.get(status):
+        screen.remark(remark)

@@ -24,6 +24,14 @@ def test_a_run_is_paused_resumed_and_rescheduled(dev: Terminal) -> None:
     assert [row["valid"] for row in dev.lines("runs", "history", run_id)].count(False) == 2
 
 
+def test_a_run_at_work_is_paused_later_and_the_command_says_so(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "nap", "--arg", "seconds=600")["run_id"]
+    eventually_sync(lambda: dev.json("runs", "show", run_id)["status"] == "EXECUTING", within=30)
+    done = dev.run("runs", "pause", run_id)
+    assert (done.returncode, done.stdout.strip()) == (0, "EXECUTING") and "BLOCKED when it next waits" in done.stderr
+    assert dev.run("runs", "cancel", run_id).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
