@@ -30,7 +30,7 @@ from longshore.coordinator.store.forgetting import journal_rows, stand_before
 from longshore.coordinator.store.forks import fork_point
 from longshore.coordinator.store.many import Many, open_batches
 from longshore.coordinator.store.queues import all_rules
-from longshore.coordinator.store.schedules import tick_of
+from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
 from longshore.core.changes import Facts, Needs, Snapshot
@@ -171,6 +171,10 @@ class Reader:
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
+            if needs.schedules.ids:
+                read_found(connection, facts.schedules, needs.schedules.ids)
+            if needs.schedules.due:
+                wanted |= read_due(connection, facts.schedules, now)
             if wanted:
                 self._read_runs(connection, facts, wanted)
             if needs.cache_keys:
