@@ -12,6 +12,7 @@ from uuid import UUID
 
 from longshore.client.client import ACCEPT_TIMEOUT, CONNECT_TIMEOUT, Client, Seconds
 from longshore.client.conversation import ASK_TIMEOUT
+from longshore.client.events import EventVerbs
 from longshore.client.fields import Fields
 from longshore.client.many_verbs import ManyVerbs
 from longshore.client.orders import RunOptions
@@ -19,6 +20,7 @@ from longshore.client.outside import Completion
 from longshore.client.queues import SyncQueueVerbs
 from longshore.client.run import Run
 from longshore.client.schedules import SyncSchedules
+from longshore.client.sync_events import SyncEventVerbs
 from longshore.client.sync_many import SyncManyVerbs
 from longshore.client.sync_run import SyncRun
 from longshore.client.sync_thread import LoopThread
@@ -33,7 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class SyncClient(SyncQueueVerbs, SyncManyVerbs):
+class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs):
     """`with SyncClient() as client:` has the verbs of Client without await."""
 
     def __init__(
@@ -219,6 +221,9 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs):
         return self._opened().call(work)
 
     def _verbs(self) -> tuple[LoopThread, ManyVerbs]:
+        return self._opened(), self._client
+
+    def _beside(self) -> tuple[LoopThread, EventVerbs]:
         return self._opened(), self._client
 
     def _opened(self) -> LoopThread:

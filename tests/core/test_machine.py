@@ -17,6 +17,8 @@ from longshore.core.ledger import Ledger
 from longshore.core.ledger.lanes import lane_of
 from longshore.core.ledger.state import State
 from longshore.core.message import (
+    Annotate,
+    Annotated,
     Ask,
     Beat,
     Bye,
@@ -26,6 +28,8 @@ from longshore.core.message import (
     Commands,
     CompleteToken,
     DrainWorker,
+    Edit,
+    Edits,
     Failure,
     Fetch,
     Finished,
@@ -142,6 +146,20 @@ class Throwing(RuleBasedStateMachine):
     def signal(self, data: st.DataObject, number: int, twice: bool) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
         self._take(*[Inbound(messages=[Signal(run_id, "a", b"x", f"{number or ''}")])] * (1 + twice))
+
+    @precondition(lambda self: self.world.book.runs)
+    @rule(data=st.data(), number=st.integers(0, 9), twice=st.booleans(), op=st.sampled_from(["increment", "append"]))
+    def annotate(self, data: st.DataObject, number: int, twice: bool, op: str) -> None:
+        run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
+        order = Annotate(run_id, [Edit(op, f"{number % 2}", 1)], f"{number or ''}", ask_id="a", reply_to=CLIENT)
+        self._take(*[Inbound(messages=[order])] * (1 + twice))
+
+    @precondition(lambda self: self.starts)
+    @rule(data=st.data(), whose=st.sampled_from(["self", "parent", "root"]), off=st.sampled_from([0, 0, 0, 1]))
+    def edit(self, data: st.DataObject, whose: str, off: int) -> None:
+        session, start = data.draw(st.sampled_from(self.starts[-8:]))
+        edits = [Edits(whose, [Edit("increment", "n", 1), Edit("add_tag", "red")])]
+        self._send(session, Annotated(start.run_id, start.epoch + off, edits))
 
     @precondition(lambda self: self.world.book.tokens)
     @rule(data=st.data(), twice=st.booleans())
