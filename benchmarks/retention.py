@@ -22,7 +22,7 @@ if not __package__:  # started as a file: the folder above holds the packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import routines
-from benchmarks.fleet import Fleet, running_fleet
+from benchmarks.fleet import Fleet, cpu_seconds, running_fleet
 from longshore import Client
 from tests.support.rabbit import RabbitNode
 
@@ -31,6 +31,7 @@ SLICE = 2000
 """So many calls are under way at once."""
 POINTS = 25
 TEXT = "x" * 180
+LINE = "{runs:>9,.0f} {mib:>9.1f} MiB {rows:>9,.0f} rows {per_second:>7,.0f}/s {coordinator_us:>6.0f} us of the coordinator"
 SETTLED = 0.4
 """From this part of the runs on the file must not grow: the grace of 30 s and the beginning are over."""
 
@@ -55,7 +56,7 @@ async def curve(fleet: Fleet, runs: int, show: bool) -> list[dict[str, float]]:
     every = max(SLICE, runs // POINTS // SLICE * SLICE)
     async with Client(broker_url=fleet.broker_url) as client:
         await client.run(routines.noop(-1, TEXT))
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), cpu_seconds(fleet.coordinator.pid)
         for first in range(0, runs, SLICE):
             numbers = range(first, min(first + SLICE, runs))
             results = await asyncio.gather(*(client.run(routines.noop(number, TEXT)) for number in numbers))
@@ -64,12 +65,13 @@ async def curve(fleet: Fleet, runs: int, show: bool) -> list[dict[str, float]]:
             done = numbers.stop
             if done % every and done < runs:
                 continue
-            took, begun = time.perf_counter() - begun, time.perf_counter()
-            rate = (done - (points[-1]["runs"] if points else 0)) / took
-            points.append({"runs": done, "mib": file_bytes(fleet) / MIB, "rows": rows(fleet), "per_second": rate})
+            took, cost = time.perf_counter() - begun, cpu_seconds(fleet.coordinator.pid) - used
+            many = done - (points[-1]["runs"] if points else 0)
+            sizes = {"mib": file_bytes(fleet) / MIB, "rows": rows(fleet)}
+            points.append({"runs": done, **sizes, "per_second": many / took, "coordinator_us": cost / many * 1e6})
             if show:
-                print("{runs:>9,.0f} {mib:>9.1f} MiB {rows:>9,.0f} rows {per_second:>7,.0f}/s".format(**points[-1]))
-            begun = time.perf_counter()
+                print(LINE.format(**points[-1]), flush=True)
+            begun, used = time.perf_counter(), cpu_seconds(fleet.coordinator.pid)
     return points
 
 
@@ -89,6 +91,8 @@ async def measured(node: RabbitNode, runs: int, keep: int, *, off: int = 0, show
     if off:
         with running_fleet(node, LONGSHORE_RETENTION="off") as fleet:
             all_kept = await curve(fleet, off, show)
+        figures["coordinator_us"] = statistics.median(settled(points, "coordinator_us"))
+        figures["off_coordinator_us"] = statistics.median(settled(all_kept, "coordinator_us"))
         figures["off_per_second"] = statistics.median(settled(all_kept, "per_second"))
         figures["ratio"] = rate / figures["off_per_second"]
         figures["off_mib_per_100000"] = all_kept[-1]["mib"] / off * 100_000
@@ -116,6 +120,7 @@ async def main() -> None:
     said.append(f"{figures['per_second']:,.0f} runs/s")
     if given.off:
         said.append(f"{figures['ratio']:.2f} of what it is with all kept ({figures['off_per_second']:,.0f}/s)")
+        said.append(f"the coordinator {figures['coordinator_us']:.0f} us a run, {figures['off_coordinator_us']:.0f} us")
     print("; ".join(said))
 
 
