@@ -31,7 +31,7 @@ SLICE = 2000
 """So many calls are under way at once."""
 POINTS = 25
 TEXT = "x" * 180
-LINE = "{runs:>9,.0f} {mib:>9.1f} MiB {rows:>9,.0f} rows {per_second:>7,.0f}/s {coordinator_us:>6.0f} us of the coordinator"
+LINE = "{runs:>9,.0f} {mib:>9.1f} MiB {rows:>9,.0f} rows {per_second:>7,.0f}/s {coordinator_us:>6.0f} us/run"
 SETTLED = 0.4
 """From this part of the runs on the file must not grow: the grace of 30 s and the beginning are over."""
 

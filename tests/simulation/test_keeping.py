@@ -48,14 +48,19 @@ def test_nobody_misses_what_is_gone() -> None:
     assert total["gone"] > 100 and total["unknown"] == 0
 
 
-def test_a_tree_that_went_before_all_of_it_had_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def take_all_for_ended(patch: pytest.MonkeyPatch) -> None:
+    """The mutant: nobody asks whether all of a tree have ended."""
     let_go = keeping._let_go
 
     def blindly(state: Any, round_: Any, shelf: Any, tree: Any) -> None:
         tree.members = [Member(one.id, True, one.rows, one.flow) for one in tree.members]
         let_go(state, round_, shelf, tree)
 
-    monkeypatch.setattr(keeping, "_let_go", blindly)
+    patch.setattr(keeping, "_let_go", blindly)
+
+
+def test_a_tree_that_goes_before_all_of_it_has_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_all_for_ended(monkeypatch)
     with pytest.raises(AssertionError, match="nothing that lives may go"):
         for seed in range(20):
             live_through(seed)
