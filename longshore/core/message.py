@@ -119,6 +119,7 @@ __all__ = [
     "ResumeQueue",
     "ResumeSchedule",
     "RunChanged",
+    "RunHooks",
     "RunOrder",
     "Signal",
     "Start",
@@ -287,13 +288,24 @@ class Warn(Message, tag=tag_of):
     text: str
 
 
+class RunHooks(Message, tag=tag_of):
+    """Run the hooks of a run that has ended while no worker had it. Nothing is reported of it."""
+
+    run_id: RunId
+    routine: str
+    version: str
+    attempt: int
+    status: str
+    reason: str = ""
+
+
 class Drain(Message, tag=tag_of):
     """Take nothing new, hand back, finish, leave. `grace_ms`: what executes may go on for so long."""
 
     grace_ms: int | None = None
 
 
-Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | Warn | Drain
+Directive = Welcome | Ping | Start | Deliver | JournalPage | CancelRun | Abandon | RunHooks | Warn | Drain
 
 # ------------------------------------------------------------------------------------------- worker -> coordinator
 

@@ -150,6 +150,7 @@ class Offer(msgspec.Struct, omit_defaults=True, gc=False):
     retry_max_ms: int = 60_000
     on_crash: str = "retry"
     pool_on_oom: str = ""
+    hooks: bool = False  # it has some that hear of ends
     queue: str = "default"
     children: str = "cancel"
     keep_ms: int = -1  # of runs that have ended; -1: as the settings say, 0: without a bound

@@ -63,7 +63,11 @@ class Catalog:
 
     def offers(self) -> list[Offer]:
         """What a worker with these routines says in its Hello."""
-        return [routine.offer() for routine in self]
+        offers = [routine.offer() for routine in self]
+        for offer in offers:
+            hooks = self.hooks.get(f"{offer.routine}@{offer.version}")
+            offer.hooks = hooks is not None and bool(hooks.on_cancel or hooks.on_failure or hooks.on_complete)
+        return offers
 
     def __iter__(self) -> Iterator[AnyRoutine]:
         return (routine for offered in self._by_name.values() for routine in offered.values())

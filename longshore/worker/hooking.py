@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
-from longshore.core.errors import AbortRun, RetryAfter
-from longshore.core.message import Finished, Value
+from longshore.core.errors import AbortRun, RetryAfter, RunCrashed, RunSystemFailure, RunTimedOut
+from longshore.core.message import Finished, RunHooks, Start, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.run import Status
 from longshore.engine import enter_task
 from longshore.routines.context import RunContext, RunLogger, context
 from longshore.routines.hooks import Hook, Hooks, Middleware, Outcome
+from longshore.routines.routine import Routine
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.bench import ABORTED, COMPLETED, FAILED, SYSTEM_FAILURE, TIMED_OUT
 
@@ -48,10 +51,23 @@ def due_after(attempt: Attempt, report: Finished, result: Any = None) -> Due | N
     hooks, status = attempt.hooks, _final(attempt, report)
     if hooks is None or status is None:
         return None
-    moment = {Status.COMPLETED: hooks.on_success, Status.CANCELED: hooks.on_cancel}.get(status, hooks.on_failure)
     returned = result if status is Status.COMPLETED else None
     error = None if status is Status.COMPLETED else attempt.overdue or attempt.error
-    return [*moment, *hooks.on_complete], Outcome(status.value, returned, error)
+    return _of(hooks, status), Outcome(status.value, returned, error)
+
+
+def due_elsewhere(hooks: Hooks, order: RunHooks) -> Due:
+    """What is due for a run that has ended while no worker had it."""
+    status, error = Status(order.status), None
+    if status is not Status.CANCELED:
+        kind = {Status.CRASHED: RunCrashed, Status.TIMED_OUT: RunTimedOut}.get(status, RunSystemFailure)
+        error = kind(order.reason, run_id=order.run_id, status=order.status)
+    return _of(hooks, status), Outcome(order.status, None, error)
+
+
+def _of(hooks: Hooks, status: Status) -> list[Hook]:
+    moment = {Status.COMPLETED: hooks.on_success, Status.CANCELED: hooks.on_cancel}.get(status, hooks.on_failure)
+    return [*moment, *hooks.on_complete]
 
 
 def _final(attempt: Attempt, report: Finished) -> Status | None:
@@ -97,6 +113,13 @@ def run_loaded(attempt: Attempt, report: Finished, load: Callable[[Value], Any])
     if due is not None and report.how == COMPLETED and report.result:
         due = due_after(attempt, report, load(report.result))
     run(attempt, due)
+
+
+def run_elsewhere(routine: Routine[..., Any], hooks: Hooks, order: RunHooks) -> None:
+    """Run what is due for it in a thread of its own; nobody waits for that."""
+    start = Start(order.run_id, 0, order.attempt, order.routine, order.version)
+    work = partial(run, Attempt(start, routine), due_elsewhere(hooks, order))
+    threading.Thread(target=work, name="longshore-hooks", daemon=True).start()
 
 
 async def run_async(attempt: Attempt, due: Due | None, aside: Aside) -> None:

@@ -33,6 +33,7 @@ from longshore.core.message import (
     JournalPage,
     Released,
     Report,
+    RunHooks,
     Start,
     Warn,
 )
@@ -290,12 +291,20 @@ class Worker:
                 case Abandon():
                     self._begin(starting)
                     self._abandon(directive)
+                case RunHooks():
+                    self._run_hooks(directive)
                 case Drain():
                     self._grace.change(directive.grace_ms)
                     self._draining.set()
                 case Warn():
                     log.warning("run %s: %s", directive.run_id, directive.text, extra={"run_id": directive.run_id})
         self._begin(starting)
+
+    def _run_hooks(self, order: RunHooks) -> None:
+        routine = self._catalog.find(order.routine, order.version)
+        hooks = None if routine is None else self._catalog.hooks.get(routine.id)
+        if routine is not None and hooks is not None:
+            hooking.run_elsewhere(routine, hooks, order)
 
     def _begin(self, starting: list[Attempt]) -> None:
         for kind, attempts in by_kind(starting).items():

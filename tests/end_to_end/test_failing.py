@@ -6,21 +6,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from longshore import Client, RunCrashed
+from longshore import Client, RunCanceled, RunCrashed
+from longshore.client import Run
 from tests.end_to_end.away import lines
 from tests.end_to_end.conftest import Broker, in_status
 from tests.end_to_end.house import House
-from tests.end_to_end.troubled import climbs, faulty, greedy, greedy_once, silent_once
+from tests.end_to_end.troubled import (
+    climbs,
+    fails_slowly,
+    faulty,
+    greedy,
+    greedy_once,
+    kills,
+    silent_once,
+    sleeps,
+    sleeps_long,
+    spins_apart,
+    waits_told,
+)
+from tests.support.wait import eventually
 
 TROUBLED = "tests.end_to_end.troubled"
 
 
 @pytest.fixture(scope="module")
 def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
+    folder = tmp_path_factory.mktemp("house")
+    with House(folder, rabbit.vhost(), environment={"TROUBLED": str(folder)}) as house:
         house.decide()
         house.work(module=TROUBLED, slots=4)
         yield house
@@ -84,3 +100,40 @@ async def test_the_attempt_after_it_goes_to_the_pool_with_more_memory(
     house.work(module=TROUBLED, pool="big")
     assert await run.result(timeout=30) == 1
     assert [row["reason"] for row in await run.history() if "out of memory" in row["reason"]]
+
+
+def heard(house: House, run: Run[Any]) -> list[str]:
+    """What hooks were told of this run."""
+    return [line.rpartition(" ")[0] for line in lines(house.folder) if run.id in line]
+
+
+@pytest.mark.parametrize("call", [spins_apart, waits_told, sleeps, sleeps_long], ids=lambda call: call.name)
+async def test_a_run_is_canceled_wherever_its_body_runs_and_its_hook_hears_of_it(
+    house: House, client: Client, call: Any
+) -> None:
+    run = await client.trigger(call())
+    await in_status(run, "HANGING" if call is sleeps_long else "EXECUTING", within=20)
+    await run.cancel(reason="enough")
+    with pytest.raises(RunCanceled):
+        await run.result(timeout=20)
+    await eventually(lambda: heard(house, run) == [f"{call.id} CANCELED"], within=10)
+    if call is sleeps_long:
+        child = (await run.tree())[1]
+        await in_status(client.handle(child["run_id"]), "CANCELED", within=10)
+
+
+async def test_a_run_that_is_canceled_between_two_attempts_is_heard_of_too(house: House, client: Client) -> None:
+    run = await client.trigger(fails_slowly())
+    await in_status(run, "RETRYING", within=20)
+    await run.cancel()
+    with pytest.raises(RunCanceled):
+        await run.result(timeout=10)
+    await eventually(lambda: heard(house, run) == ["fails.slowly@1.0.0 CANCELED"], within=10)
+
+
+async def test_a_run_whose_worker_is_lost_for_good_is_heard_of_elsewhere(house: House, client: Client) -> None:
+    run = await client.trigger(kills().using(pool="doomed"))
+    house.work(module=TROUBLED, pool="doomed")
+    with pytest.raises(RunCrashed):
+        await run.result(timeout=30)
+    await eventually(lambda: heard(house, run) == ["kills@1.0.0 CRASHED"], within=10)

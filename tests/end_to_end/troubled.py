@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from longshore import context, define
+from longshore import Hooks, Outcome, context, define
 from tests.end_to_end.away import leave_line
 
 
@@ -52,3 +53,44 @@ def greedy_once(folder: str) -> int:
         Path(folder, "starved").touch()
         return len(bytearray(1 << 31))
     return context.attempt
+
+
+def hears(here: Any, outcome: Outcome) -> None:
+    leave_line(os.environ["TROUBLED"], f"{here.routine} {outcome.status} {here.run_id}")
+
+
+everywhere = Hooks(on_failure=hears, on_cancel=hears)
+
+
+@define.action(name="fails.slowly", version="1.0.0", max_attempts=2, retry_first="1h", retry_max="1h")
+async def fails_slowly() -> None:
+    raise ValueError("again in an hour")
+
+
+@define.action(name="kills", version="1.0.0", on_crash="fail")
+def kills() -> None:
+    time.sleep(0.5)  # its Started is on its way
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@define.action(name="spins.apart", version="1.0.0", isolation="process")
+def spins_apart() -> None:
+    while True:
+        time.sleep(0.01)
+
+
+@define.action(name="waits.told", version="1.0.0")
+def waits_told() -> str:
+    while not context.canceled:
+        time.sleep(0.01)
+    return "told"
+
+
+@define.action(name="sleeps", version="1.0.0")
+async def sleeps() -> None:
+    await asyncio.sleep(3600)
+
+
+@define.workflow(name="sleeps.long", version="1.0.0")
+async def sleeps_long() -> None:
+    await sleeps()

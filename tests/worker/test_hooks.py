@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from longshore.core.ids import RunId
-from longshore.core.message import CancelRun, Commands, Delivery
+from longshore.core.message import CancelRun, Commands, Delivery, RunHooks
 from longshore.routines.catalog import Catalog, collect
 from tests.support.wait import eventually
 from tests.worker import hooked
@@ -154,3 +154,24 @@ async def test_a_failing_hook_is_logged_with_its_run(sites: SiteMaker, caplog: p
         told = [record for record in caplog.records if "hook" in str(record.exc_info)]
         assert {record.__dict__["run_id"] for record in told} == {"r1"}
         assert "breaks of in.thread@1.0.0 failed" in told[0].getMessage()
+
+
+async def test_hooks_of_a_run_that_ended_while_nobody_had_it_run_on_a_worker_of_its_routine(
+    sites: SiteMaker, place: Path
+) -> None:
+    async with sites() as site:
+        offers = {offer.routine: offer.hooks for offer in site.coordinator.hellos[0].offers}
+        assert offers["in.thread"] and offers["before"]
+        orders = [("CANCELED", "enough"), ("CRASHED", "its worker was lost"), ("TIMED_OUT", "over")]
+        for status, reason in orders:
+            site.coordinator.direct(RunHooks(RunId("r9"), "in.thread", "1.0.0", 2, status, reason))
+        site.coordinator.direct(RunHooks(RunId("r9"), "unknown", "1.0.0", 2, "CANCELED"))
+        found = await eventually(lambda: all_ if len(all_ := lines(place)) == 9 else None, within=10)
+        assert {line for line in found if "everywhere" not in line} == {
+            "cancel CANCELED None - attempt 2",
+            "complete CANCELED None - attempt 2",
+            "failure CRASHED None RunCrashed attempt 2",
+            "complete CRASHED None RunCrashed attempt 2",
+            "failure TIMED_OUT None RunTimedOut attempt 2",
+            "complete TIMED_OUT None RunTimedOut attempt 2",
+        }

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import RunId
-from longshore.core.ledger import caching
+from longshore.core.ledger import caching, hooking
 from longshore.core.ledger.delivering import deliver_outcome
 from longshore.core.ledger.recording import direct, end
 from longshore.core.ledger.state import Round, State
@@ -30,7 +30,10 @@ def conclude(
     session = state.sessions.get(run.session) if abandon and run.status in WITH_WORKER else None
     if session is not None:
         direct(round_, session, Abandon(run_id=run.id, epoch=run.epoch))
+    unheard = to is not Status.COMPLETED and (abandon or not run.session)
     end(state, round_, run, to, reason, result=result, error=error, actor=actor)
+    if unheard:
+        hooking.tell(state, round_, run)
     if run.parent_id:
         deliver_outcome(state, round_, run, result, error)
     if run.flow is not None and run.flow.open_calls:
