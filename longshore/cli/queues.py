@@ -135,6 +135,7 @@ def _words(rule: dict[str, Any]) -> str:
         ("waiting", rule["max_size"]),
     ]
     said = [f"{value} {name}" for name, value in limits if value is not None]
-    whole = f"{rule['name']}: {', '.join(said) or 'no limits'}"
+    most = f"at most {', '.join(said)}" if said else "no limits"
+    whole = f"{rule['name']}: {most}"
     paused = _paused(rule)
     return f"{whole}; paused {paused}" if paused else whole

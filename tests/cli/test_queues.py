@@ -22,7 +22,9 @@ def test_every_option_of_a_trigger_can_be_typed() -> None:
 
 
 def test_a_limited_queue_is_shown_with_what_waits_and_why(dev: Terminal) -> None:
-    assert dev.run("queues", "limit", "narrow", "--concurrency", "1", "--create").stdout == "narrow: 1 at once\n"
+    assert (
+        dev.run("queues", "limit", "narrow", "--concurrency", "1", "--create").stdout == "narrow: at most 1 at once\n"
+    )
     words = ("trigger", "nap", "--arg", "seconds=60", "--queue", "narrow", "--concurrency-key", "acme")
     first, second = (dev.json(*words)["run_id"] for _ in range(2))
 
@@ -59,7 +61,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(dev: Terminal) -> Non
     full = dev.run("trigger", "nap", "--arg", "seconds=0", "--queue", "calm")
     assert "queue 'calm' is full: 1 runs wait in it, and its max_size is 1" in full.stderr
     assert full.returncode == 1
-    assert dev.run("queues", "resume", "calm").stdout == "calm: 10/1m starts, 1 waiting\n"
+    assert dev.run("queues", "resume", "calm").stdout == "calm: at most 10/1m starts, 1 waiting\n"
     assert dev.run("runs", "watch", run_id).returncode == 0
     lifted = dev.json("queues", "limit", "calm", "--max-size", "none", "--rate", "none")
     assert (lifted["max_size"], lifted["rate"]) == (None, None)
