@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the servers that the tests start for themselves, where they are missing and we are root on Debian or Ubuntu:
-#   scripts/servers.sh            RabbitMQ, unless LONGSHORE_TEST_AMQP_URL names one
+#   scripts/servers.sh            PostgreSQL; RabbitMQ, unless LONGSHORE_TEST_AMQP_URL names one
 #   scripts/servers.sh venv PY    the venv module of that Python
 # Nothing is started: the tests run private nodes on ports of their own.
 set -euo pipefail
@@ -35,6 +35,11 @@ if [[ ${1:-} == venv ]]; then
     can_install || missing "the venv module of $2" "apt install $package"
     install "$package"
     exit
+fi
+
+if ! compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && ! command -v initdb >/dev/null; then
+    can_install || missing PostgreSQL "apt install postgresql"
+    install postgresql
 fi
 
 if [[ -n ${LONGSHORE_TEST_AMQP_URL:-} ]]; then

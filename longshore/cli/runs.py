@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longshore.cli import bulk
 from longshore.cli.annotating import metadata
 from longshore.cli.fields import as_fields, crashes_text, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
@@ -41,6 +42,7 @@ def list_runs(
     status: Annotated[str | None, typer.Option(help="Only runs with this status, e.g. QUEUED.")] = None,
     routine: Annotated[str | None, typer.Option(help="Only runs of this routine.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only runs of this batch.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Only runs of this schedule.")] = None,
     queue: Annotated[str | None, typer.Option(help="Only runs in this queue.")] = None,
     key: Annotated[str | None, typer.Option(help="Only runs with this concurrency key.")] = None,
@@ -55,6 +57,7 @@ def list_runs(
         "queue": queue,
         "concurrency_key": key,
         "schedule": schedule,
+        "batch_id": batch,
     }
     asyncio.run(_list(_screen(as_json), wanted, limit))
 
@@ -243,12 +246,29 @@ async def _watch(screen: Screen, run_id: str, timeout: str | None) -> int:
 
 @app.command()
 def cancel(
-    run_id: RunId,
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN_ID]", help="One run; or conditions for many.")] = None,
     reason: Annotated[str, typer.Option(help="Why; it is kept in the history.")] = "",
+    status: bulk.Status = None,
+    routine: bulk.Routine = None,
+    tag: bulk.Tag = None,
+    queue: bulk.Queue = None,
+    batch: bulk.Batch = None,
+    parent: bulk.Parent = None,
+    created_after: bulk.After = None,
+    created_before: bulk.Before = None,
+    everything: bulk.All = False,
+    yes: bulk.Yes = False,
+    detach: bulk.Detach = False,
     as_json: AsJson = False,
-) -> None:
-    """Cancel a run and, by its routine's policy, its children."""
+) -> int:
+    """Cancel a run and, by its routine's policy, its children; or all runs that fit every condition given."""
+    texts = {"routine": routine, "tag": tag, "queue": queue, "batch_id": batch, "parent_id": parent}
+    which = bulk.conditions(status=status, after=created_after, before=created_before, everything=everything, **texts)
+    if which or run_id is None:
+        order = {"run_id": run_id, "reason": reason, "yes": yes, "detach": detach}
+        return bulk.order_many(_screen(as_json), "cancel", which, **order)  # type: ignore[arg-type]
     asyncio.run(_cancel(_screen(as_json), run_id, reason))
+    return 0
 
 
 async def _cancel(screen: Screen, run_id: str, reason: str) -> None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from longshore.cli.batch import send_batch
 from longshore.cli.fields import why_text
 from longshore.cli.options import AsJson, arguments, checked_durations, debouncing, metadata
 from longshore.cli.waiting import follow
+from longshore.core.durations import duration
+from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
     from longshore.cli.screen import Screen
@@ -58,6 +61,13 @@ def trigger(
     priority: Annotated[float | None, typer.Option(help="Seconds of head start.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by. Repeatable.")] = None,
     metadata_json: Annotated[str | None, typer.Option("--metadata", metavar="JSON", help="A JSON object.")] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="One run per line: a JSON list or object of arguments; - is stdin."),
+    ] = None,
+    batch_id: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The batch's name: with it, the same line again is the same run.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end and print the result.")] = False,
     wait_timeout: Annotated[
         str | None, typer.Option(metavar="DURATION", help="Stop waiting after this; the run goes on.")
@@ -92,6 +102,15 @@ def trigger(
     lengths = ("delay", "ttl", "deadline", "retry_first", "retry_max", "version_deadline", "idempotency_ttl")
     checked_durations({"timeout": timeout, "wait_timeout": wait_timeout} | {name: given[name] for name in lengths})
     options = {name: value for name, value in given.items() if value not in (None, [], {})}
+    if batch is not None or batch_id is not None:
+        if batch is None or positional or named or run_id:
+            raise UsageError(
+                "--batch FILE has the arguments of every run\ngive it without --args, --kwargs, --arg, --run-id"
+            )
+        patience = None if wait_timeout is None else duration(wait_timeout).total_seconds()
+        waits = wait or wait_timeout is not None
+        sent = send_batch(Screen(as_json=as_json), routine, batch, batch_id, options, wait=waits, patience=patience)
+        return asyncio.run(sent)
     order = Order(routine, positional, named, run_id, options)
     return asyncio.run(_trigger(Screen(as_json=as_json), order, wait or wait_timeout is not None, wait_timeout))
 

@@ -120,7 +120,9 @@ class ManyVerbs(ABC):
         """A batch to be sent, and what is done with each of its items."""
         given: RunOptions = {**options, "batch_id": batch_id_of(options.get("batch_id") or new_batch_id())}
 
-        async def start(item: Call[Any] | Order) -> Run[Any]:
+        async def start(item: Call[Any] | Order | Exception) -> Run[Any]:
+            if isinstance(item, Exception):  # of an item that could not even be made
+                raise item
             return await self._start(item if isinstance(item, Order) else Order(item), timeout, given)
 
         return Sending(*self._talking(), given["batch_id"]), start

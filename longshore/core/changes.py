@@ -306,6 +306,8 @@ class Changes(msgspec.Struct, gc=False):
     """Rules of queues; None: it has none any more."""
     batches: dict[str, Batch] = msgspec.field(default_factory=dict)
     bulks: dict[str, BulkRow] = msgspec.field(default_factory=dict)
+    batches_until: datetime | None = None
+    """Batches and bulk orders that were made before this and are over are to be forgotten (a part of them)."""
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
@@ -349,6 +351,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.queues
             or self.batches
             or self.bulks
+            or self.batches_until
             or self.cursors
             or self.cursors_done
             or self.returned

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from longshore.core.bulks import RunFilter
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
 from longshore.core.message import Accepted, Answer, Call, Commands, Options, Rejected, Trigger
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.orders import AbortBatch, Bulk, OpenBatch, SealBatch
 from longshore.core.run import Status
 from tests.core.stages import stage
 from tests.simulation.world import CLIENT, World, task
@@ -177,6 +178,18 @@ def test_only_so_many_batches_are_open_at_a_time() -> None:
     assert order(world, SealBatch("one", 1))["status"] == "sealed"
     world.command(item(world, "two"))
     assert world.book.batches["two"].runs == 1
+
+
+def test_batches_and_bulk_orders_that_are_over_are_forgotten_after_a_month() -> None:
+    world = World()
+    order(world, SealBatch("old", 0))
+    order(world, Bulk("old", "cancel", RunFilter(all=True)))
+    world.settle()
+    world.tick(29 * 24 * 3600)
+    assert world.book.batches and world.book.bulks
+    order(world, OpenBatch("young"))
+    world.tick(2 * 24 * 3600)
+    assert list(world.book.batches) == ["young"] and not world.book.bulks
 
 
 def test_an_order_without_a_reply_key_is_not_answered() -> None:

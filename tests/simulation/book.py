@@ -392,6 +392,11 @@ class Book:
         for one, bulk in changes.bulks.items():
             upto = self.bulks[one].upto if one in self.bulks else len(self.runs)
             self.bulks[one] = msgspec.structs.replace(bulk, upto=upto)
+        if (until := changes.batches_until) is not None:
+            self.batches = {
+                one: row for one, row in self.batches.items() if not row.closed_at or row.created_at >= until
+            }
+            self.bulks = {one: row for one, row in self.bulks.items() if not row.finished_at or row.created_at >= until}
         self.batches |= {one: copy.copy(batch) for one, batch in changes.batches.items()}
         for cursor in changes.cursors:
             self.cursors[cursor.id] = copy.deepcopy(cursor)

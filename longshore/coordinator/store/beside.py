@@ -58,7 +58,7 @@ class Beside:
         if changes.queues:
             rules = [(name, row and queue_values(row, at)) for name, row in changes.queues.items()]
             steps.append((self._queues, rules))
-        if changes.batches or changes.bulks:
+        if changes.batches or changes.bulks or changes.batches_until:
             steps += self._many.steps(changes, at)
         if changes.cursors or changes.cursors_done:
             steps.append((self._cursors, _newest(_cursor(one, at) for one in changes.cursors)))

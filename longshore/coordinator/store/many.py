@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, text
 from longshore.coordinator.store.bulks import BulkRows, bulk_of, bulk_values, newest, pages
 from longshore.coordinator.store.columns import Micros, moment, moment_of, names
 from longshore.coordinator.store.faults import translated
-from longshore.coordinator.store.statements import ManyKeys, marks_of, upsert
+from longshore.coordinator.store.statements import Each, ManyKeys, marks_of, upsert
 from longshore.coordinator.store.tables import run
 from longshore.coordinator.store.tables_beside import batch
 from longshore.core.batches import Batch, fields_of
@@ -24,6 +24,7 @@ BATCH: Final = names("id status created_at closed_at runs existing refused items
 _BATCH: Final = ", ".join(BATCH)
 
 GROUP: Final = 1000
+FORGOTTEN_AT_ONCE: Final = 10_000
 
 All = Callable[[Select[Any]], Sequence[Mapping[str, Any]]]
 """Gives all rows of a question."""
@@ -36,6 +37,9 @@ class Many:
         self._mark = mark
         self._batches = upsert("batch", BATCH, mark)
         self._bulks = BulkRows(mark)
+        old = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} WHERE created_at < {1} AND {2} LIMIT {3})"
+        over = (("batch", "closed_at > 0"), ("bulk", "finished_at > 0"))
+        self._forgotten = [Each(old.format(table, mark, ended, FORGOTTEN_AT_ONCE)) for table, ended in over]
 
     def steps(self, changes: Changes, at: Micros) -> list[tuple[Any, Sequence[Any]]]:
         """What is to be written."""
@@ -44,6 +48,8 @@ class Many:
             found.append((self._batches, [batch_values(one, at) for one in changes.batches.values()]))
         if changes.bulks:
             found.append((self._bulks, [bulk_values(one, at) for one in changes.bulks.values()]))
+        if changes.batches_until:
+            found += [(gone, [(at[changes.batches_until],)]) for gone in self._forgotten]
         return found
 
     def read(self, connection: Connection, needs: Needs, facts: Facts) -> Iterator[RunId]:

@@ -34,6 +34,8 @@ class LedgerConfig(msgspec.Struct, kw_only=True, frozen=True):
     redeliver_after: timedelta = timedelta(seconds=2)
     batch_patience: timedelta = timedelta(seconds=60)
     """For so long (counted in Marks) the sender of an open batch may be silent, unless the batch says otherwise."""
+    batches_kept: timedelta = timedelta(days=30)
+    """How long batches and bulk orders that are over are kept."""
     open_batches: int = 10_000
     """How many batches may be open at a time."""
     group: int = 1000

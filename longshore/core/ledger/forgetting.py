@@ -53,6 +53,7 @@ def now_and_then(state: State, round_: Round) -> None:
     if state.forget_at <= round_.now:
         state.forget_at = round_.now + FORGET_EVERY
         round_.changes.workers_until = round_.now - config.closed_kept
+        round_.changes.batches_until = round_.now - config.batches_kept
         before = round_.now - config.signals_kept
         _open(state, round_, Cursor(FORGET_SIGNALS, FORGET_SIGNALS, RunId(""), "", before))
         dead_letters(state, round_)
