@@ -8,7 +8,7 @@ import pytest
 
 from longshore.core.care import Care, renewed
 from longshore.core.ids import RunId, WorkerId
-from longshore.core.ledger.evidence import LONGEST_TAIL
+from longshore.core.ledger.evidence import LONGEST_TAIL, take_back
 from longshore.core.message import Beat, Cancel, Failure, Hello, Resume, RunHooks
 from longshore.core.run import Status
 from tests.core.stages import S
@@ -71,6 +71,13 @@ def test_a_crash_that_is_taken_back_is_no_evidence() -> None:
     world.say(worker, Hello(WorkerId("w1"), "default", 4, [task()]))
     care = world.row(run_id).care
     assert care is not None and care.crashes == [] and world.row(run_id).crashes == 0
+
+
+def test_one_that_was_charged_before_evidence_was_kept_has_none_to_take_back() -> None:
+    world, _, run_id = scene()
+    run = world.row(run_id)
+    take_back(run)
+    assert run.care is None
 
 
 def test_a_person_who_blocked_a_run_is_shown_no_crashes() -> None:
