@@ -181,12 +181,12 @@ async def test_events_tell_every_change_of_every_run_to_client_and_command_line(
     process = await asyncio.create_subprocess_exec(
         *command, cwd=house.folder, env=house._environment(), stdout=asyncio.subprocess.PIPE
     )
-    run = None
-    while not listening.done():
+    ending = asyncio.create_task(process.communicate())
+    while not (listening.done() and ending.done()):  # however long the command takes to begin
         run = await client.trigger(annotated.parts(3, 1, False))
         await run.result(timeout=30)
-        await asyncio.wait([listening], timeout=1)
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+        await asyncio.wait([listening, ending], timeout=1)
+    out, _ = ending.result()
     assert {event.to_status for event in heard} == {"COMPLETED"} and {event.routine for event in heard} == {"part"}
     assert all(event.root_id != event.run_id and event.at for event in heard)
     assert json.loads(out)["routine"] == "parts" and process.returncode == 0
