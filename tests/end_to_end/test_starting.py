@@ -17,7 +17,6 @@ from tests.end_to_end import started
 from tests.end_to_end.conftest import Broker, Build, in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.test_foreign import run_foreign
-from tests.support.wait import eventually
 
 MODULE = "tests.end_to_end.started"
 
@@ -198,23 +197,17 @@ async def test_options_that_cannot_be_are_usage_errors_before_anything_is_sent(c
         ({"debounce": {"key": "k", "delay": "2s", "mode": "last"}}, "neither 'trailing' nor 'leading'"),
         ({"debounce": {"key": "k", "delay": "2s"}, "delay": "1s"}, "has a delay of its own"),
     ]
+    given = [str(tmp_path), "never"]
     for options, text in wrong:
         with pytest.raises(UsageError, match=text):
-            await client.trigger(started.mark(str(tmp_path), "never"), **options)
+            await client.trigger("mark", args=given, **options)
+    own: dict[str, Any] = {"idempotency_key": "k", "idempotency_scope": "run"}
     with pytest.raises(Rejected, match="what is triggered has no parent"):
-        await client.trigger(
-            started.mark(str(tmp_path), "never"),
-            idempotency_key="k",
-            idempotency_scope="run",  # type: ignore[arg-type]
-        )
+        await client.trigger("mark", args=given, **own)
     with pytest.raises(UsageError, match="give a routine"):
         await client.reset_idempotency_key("", "k")
     with pytest.raises(UsageError, match="is no UUID"):
         await client.reset_idempotency_key("mark", "k", run_id="x")
     with pytest.raises(Rejected, match="1 to 256 characters"):
         await client.reset_idempotency_key("mark", "k" * 300)
-
-    async def quiet() -> bool:
-        return marks(tmp_path, "never") == 0
-
-    await eventually(quiet, within=5)
+    assert marks(tmp_path, "never") == 0
