@@ -191,3 +191,17 @@ def test_batches_without_await(house: House, settings: Settings) -> None:
         assert batch.wait().batch_id == batch.info().batch_id == "b"
         assert batch.runs()[0].run_id == client.runs(batch_id="b")[0].run_id == "r"
         assert client.batches()[0].batch_id == "b"
+
+
+def test_bulk_orders_without_await(house: House, settings: Settings) -> None:
+    answers = house.coordinator.answers
+    answers["bulk"] = lambda ask: {"status": "done", "bulk_id": ask.params["bulk_id"]}
+    answers["bulks"] = lambda ask: [{"bulk_id": "b"}]
+    with SyncClient(settings=settings) as client:
+        bulk = client.cancel_runs(routine="add", bulk_id="b")
+        assert (bulk.id, repr(bulk)) == ("b", "<bulk order b>")
+        assert bulk.wait().status == bulk.progress().status == "done" and bulk.abort().status == "taken"
+        assert client.rerun_runs(tag="x").wait(timeout=5).status == client.batch("b").cancel().wait().status == "done"
+        assert client.bulk("b").id == client.bulks()[0].bulk_id == "b"
+    told = [type(order).__name__ for order in house.coordinator.batch_orders]
+    assert told == ["Bulk", "AbortBulk", "Bulk", "Bulk"]
