@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection
+
+from longshore.coordinator.store.migrations.versions import r0003_run_engine
 from longshore.core.beginnings import Beginnings
 from longshore.core.changes import Changes, NewCall, NewDelivery, Outcome, Unreadable
 from longshore.core.cursors import FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE, Cursor
@@ -275,3 +280,26 @@ def test_a_rerun_names_the_input_of_what_it_runs_again(book: Book) -> None:
     book.commit(Changes(inserted=inserting(again).inserted, beginnings=Beginnings(reruns=[(again.id, run.id)])))
     go(book, runs=[run.id])
     assert doomed(book) == {"inputs/a/1": True, "runs/a/2": False}
+
+
+def test_objects_of_runs_from_before_there_were_names_are_named_by_the_migration(book: Book) -> None:
+    run = a_run(flow=Flow())
+    told = NewDelivery(run.id, 0, 1, "signal", Address("s"), NOW, "s", RunId(""), check("inputs/s/1"))
+    book.commit(inserting(run, value=check("inputs/a/1")), Changes(deliveries=[told]))
+    end(book, run, result=check("runs/a/2"))
+
+    def migrate(connection: Connection) -> None:
+        connection.exec_driver_sql("DELETE FROM payload")
+        with Operations.context(MigrationContext.configure(connection)):
+            for one in r0003_run_engine.NAMED:
+                r0003_run_engine._name(*one)
+
+    book.store.writer.on_connection(migrate)
+    found = book.store.reader.connection.exec_driver_sql(
+        "SELECT key, run_id, what FROM payload ORDER BY key"
+    ).fetchall()
+    assert [tuple(row) for row in found] == [
+        ("inputs/a/1", run.id, "input"),
+        ("inputs/s/1", run.id, "told"),
+        ("runs/a/2", run.id, "result"),
+    ]
