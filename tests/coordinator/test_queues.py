@@ -122,12 +122,12 @@ async def test_queues_are_listed_page_by_page_with_rules_offers_and_runs(site: S
     await order(caller, LimitQueue("*", limit=0))
     run_id = await caller.trigger(options=Options(queue="used"))
     rows = await caller.data("queues")
-    assert [row["name"] for row in rows] == ["*", "offered", "ruled", "used"]
-    assert [row["queued"] for row in rows] == [1, 0, 0, 1]
-    assert rows[3]["oldest_at"] == (await caller.data("run", run_id))["queued_at"]
+    assert [row["name"] for row in rows] == ["*", "default", "offered", "ruled", "used"]
+    assert [row["queued"] for row in rows] == [1, 0, 0, 0, 1]
+    assert rows[4]["oldest_at"] == (await caller.data("run", run_id))["queued_at"]
     assert await kinds(caller, [run_id]) == ["limit"]
     page = await caller.data("queues", limit=2)
-    assert page == rows[:2] and await caller.data("queues", after=page[-1]["name"], limit=2) == rows[2:]
+    assert page == rows[:2] and await caller.data("queues", after=page[-1]["name"], limit=2) == rows[2:4]
     for params, rule in (({"limit": 0}, "limit"), ({"after": 5}, "after")):
         refused = await caller.ask("queues", **params)
         assert refused.error is not None and refused.error["rule"] == rule

@@ -38,6 +38,8 @@ def test_the_namespace_is_the_sum_of_its_queues_once_it_has_a_rule() -> None:
     world = World()
     world.join(slots=1, offers=[task()])
     first = world.now
+    world.trigger("t", queue="busy")
+    world.tick(1)
     for name in ("late", "later"):
         for _ in range(2):
             world.trigger("t", queue=name)
@@ -47,7 +49,7 @@ def test_the_namespace_is_the_sum_of_its_queues_once_it_has_a_rule() -> None:
     world.command(PauseQueue("later"))
     rows = shown(world)
     total = rows["*"]
-    assert (total["queued"], total["executing"], total["limit"]) == (3, 1, 1)
+    assert (total["queued"], total["executing"], total["limit"]) == (4, 1, 1)
     assert first < total["oldest_at"] == rows["late"]["oldest_at"] < rows["later"]["oldest_at"]
     assert rows["later"]["paused"] and rows["later"]["paused_at"]
 
