@@ -47,5 +47,4 @@ class Joints:
 
     def ended(self, run_id: RunId) -> None:
         """The run has ended, or may have."""
-        if run_id in self.by_run:
-            self.telling[run_id] = None
+        self.telling[run_id] = None

@@ -301,6 +301,7 @@ def test_calls_of_workflows_are_debounced_too_and_all_callers_get_the_outcome() 
     (child,) = one.calls("t", debounce=FIVE, idempotency_key="a")
     world.tick(3)
     two.calls("t", debounce=FIVE, idempotency_key="b")
+    two.calls("t", debounce=FIVE)
     triggered = debounced(world, value=b"last")
     assert triggered.run_id == child and world.row(child).parent_id == one.run_id
     world.tick(5)
@@ -308,7 +309,10 @@ def test_calls_of_workflows_are_debounced_too_and_all_callers_get_the_outcome() 
     assert world.book.inputs[child] == b"last"
     world.finish(worker, start)
     world.settle()
-    assert one.log == [("0:0", "COMPLETED", child)] and two.log == [("0:0", "COMPLETED", child)]
+    assert one.log == [("0:0", "COMPLETED", child)] and two.log == [
+        ("0:0", "COMPLETED", child),
+        ("0:1", "COMPLETED", child),
+    ]
     assert not any(isinstance(item, Answer) for _, item in world.replies)
 
 

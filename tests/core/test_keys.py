@@ -440,6 +440,18 @@ def test_those_whose_caller_has_ended_are_let_go_of() -> None:
     assert world.book.begun.joints == {}
 
 
+def test_of_many_shared_runs_that_have_ended_a_group_is_looked_at_for_a_tick() -> None:
+    world, worker = house(group=3)
+    shared = [keyed(world, f"k{number}") for number in range(6)]
+    starts = {one.run_id: one for one in world.starts(worker)}
+    callers = [Caller(world, worker) for _ in shared]
+    for number, caller in enumerate(callers):
+        caller.calls("t", idempotency_key=f"k{number}")
+    world.report(worker, *(Finished(one, starts[one].epoch, "completed", world.now, result=b"") for one in shared))
+    world.settle()
+    assert [caller.log for caller in callers] == [[("0:0", "COMPLETED", one)] for one in shared]
+
+
 def test_a_group_of_callers_is_told_at_a_time() -> None:
     world, worker = house(group=3)
     first = keyed(world)

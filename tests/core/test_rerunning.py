@@ -170,6 +170,10 @@ def test_a_queue_that_is_full_takes_no_rerun() -> None:
     world.command(LimitQueue("small", max_size=1, create=True))
     run_id = world.trigger("t", queue="small")
     world.finish(worker, world.starts(worker)[0])
+    again = RunId(rerun(world, run_id).data["run_id"])
+    (start,) = world.starts(worker)
+    assert start.run_id == again
+    world.finish(worker, start)
     world.trigger("t")
     world.command(Trigger("t", run_id=world.run_id(), input=b"", options=Options(queue="small")))
     error = rerun(world, run_id).error

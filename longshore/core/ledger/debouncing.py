@@ -81,8 +81,7 @@ def _waits_for_its_time(run: Run) -> bool:
 def begun(round_: Round, run: Run, options: Options) -> None:
     """A debounce key has a new run from now on."""
     asked, now = options.debounce, round_.now
-    if asked is None:
-        return
+    assert asked is not None
     if asked.mode == LEADING:
         ends_at = kept = now + timedelta(milliseconds=asked.delay_ms)
     else:

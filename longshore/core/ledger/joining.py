@@ -81,19 +81,27 @@ def leave(state: State, round_: Round, run: Run, flow: Flow, address: Address) -
     return True
 
 
-def tell(state: State, round_: Round) -> None:
-    """Tell those that wait for shared runs which have ended: a group of them."""
-    for run_id in list(state.joints.telling):
+def next_told(state: State) -> list[Joint]:
+    """Those that the next tick tells, if the runs that they wait for have ended: a group of them."""
+    found: list[Joint] = []
+    for run_id in state.joints.telling:
+        found += state.joints.of(run_id)[: state.config.group - len(found)]
+    return found
+
+
+def tell(state: State, round_: Round, joints: list[Joint]) -> None:
+    """Tell those (of `next_told`, when this tick began: the facts know their runs) whose runs have ended."""
+    for joint in joints:
+        run_id = joint.run_id
         final = ended(round_, run_id)
         if final is None and delivering.live(state, round_, run_id) is not None:
-            del state.joints.telling[run_id]  # it is put away: it has not ended
+            state.joints.telling.pop(run_id, None)  # it is put away: it has not ended
             continue
+        if round_.room <= 0:
+            return
+        round_.room -= 1
         status = Status.SYSTEM_FAILURE.value if final is None else final.status
-        for joint in state.joints.of(run_id):
-            if round_.room <= 0:
-                return
-            round_.room -= 1
-            _tell_one(state, round_, joint, status, cached=final is not None and final.cached)
+        _tell_one(state, round_, joint, status, cached=final is not None and final.cached)
 
 
 def _tell_one(state: State, round_: Round, joint: Joint, status: str, *, cached: bool) -> None:
@@ -119,10 +127,5 @@ def _told(round_: Round, joint: Joint) -> None:
 
 def needed(state: State) -> set[RunId]:
     """The runs that the next `tell` must be told about."""
-    wanted: set[RunId] = set()
-    for run_id in state.joints.telling:
-        if len(wanted) >= state.config.group:
-            break
-        wanted.add(run_id)
-        wanted.update(joint.parent_id for joint in state.joints.of(run_id))
+    wanted = {run_id for joint in next_told(state) for run_id in (joint.run_id, joint.parent_id)}
     return {one for one in wanted if one not in state.runs}

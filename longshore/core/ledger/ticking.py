@@ -36,6 +36,7 @@ FORGET_AFTER: Final = timedelta(minutes=10)
 def tick(state: State, round_: Round) -> None:
     """Everything that time alone brings about. What touches runs shares the round's room: a group."""
     state.ticked_at = round_.now
+    joints = joining.next_told(state)
     scheduling.start_due(state, round_)
     _ring(state, round_)
     _suspended_due(state, round_)
@@ -47,7 +48,7 @@ def tick(state: State, round_: Round) -> None:
     bulking.move_on(state, round_)
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
-    joining.tell(state, round_)
+    joining.tell(state, round_, joints)
     _redeliver(state, round_)
     _judge_heads(state, round_)
     _forget_sessions(state, round_)
