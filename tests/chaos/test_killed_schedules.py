@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
 from tests.chaos.routines import note
 from tests.support.fleet import Fleet
@@ -24,7 +25,7 @@ async def test_each_tick_is_one_run_although_the_coordinator_is_killed_around_it
     chance = random.Random(7)
     async with fleet.client() as client:
         for number in range(SCHEDULES):
-            given = {"args": [str(fleet.folder), number, 0.0], "every": "1s", "missed": "catch_up"}
+            given: dict[str, Any] = {"args": [str(fleet.folder), number, 0.0], "every": "1s", "missed": "catch_up"}
             await client.schedules.create(note, id=f"s{number}", **given)
         for _ in range(KILLS):
             await asyncio.sleep(1 - time.time() % 1 + chance.uniform(-0.02, 0.06))  # about the time of a tick

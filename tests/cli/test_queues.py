@@ -29,7 +29,7 @@ def test_a_limited_queue_is_shown_with_what_waits_and_why(dev: Terminal) -> None
     first, second = (dev.json(*words)["run_id"] for _ in range(2))
 
     def one_executes() -> bool:
-        return dev.json("runs", "show", first)["status"] == "EXECUTING"
+        return bool(dev.json("runs", "show", first)["status"] == "EXECUTING")
 
     eventually_sync(one_executes, within=10)
     (row,) = [one for one in dev.lines("queues", "list") if one["name"] == "narrow"]

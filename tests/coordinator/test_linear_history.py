@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 from longshore.core.message import Annotate, Answer, Cancel, Command, Edit, Pause, Reschedule, Resume, Signal
@@ -37,6 +38,10 @@ def orders(run_id: Any, name: str) -> list[Command]:
     return found
 
 
+def has_all(caller: Caller) -> bool:
+    return len(answers(caller)) >= EACH
+
+
 async def test_a_hundred_orders_at_once_leave_one_line_and_each_is_answered_once(site: Site) -> None:
     await site.coordinator()
     worker = await site.worker()
@@ -56,7 +61,7 @@ async def test_a_hundred_orders_at_once_leave_one_line_and_each_is_answered_once
 
     await asyncio.gather(*map(give, callers))
     for caller in callers:
-        await eventually(lambda caller=caller: len(answers(caller)) >= EACH, within=WITHIN)  # type: ignore[misc]
+        await eventually(partial(has_all, caller), within=WITHIN)
         assert sorted(one.ask_id for one in answers(caller)) == sorted(f"{caller.key}-{n}" for n in range(EACH))
     rows = await callers[0].data("history", run_id, limit=1000)
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))

@@ -68,8 +68,8 @@ def test_lists_are_filtered_paged_and_newest_first(book: Book) -> None:
 
 def test_lists_are_filtered_by_queue_and_concurrency_key(book: Book) -> None:
     plain, gpu, keyed = (
-        [a_run(**more) for _ in range(9)]
-        for more in ({}, {"queue": "gpu"}, {"queue": "gpu", "concurrency_key": "acme"})
+        [a_run(queue=queue, concurrency_key=key) for _ in range(9)]
+        for queue, key in (("default", ""), ("gpu", ""), ("gpu", "acme"))
     )
     ended = a_run(Status.COMPLETED, finished_at=NOW, queue="gpu", concurrency_key="acme")
     book.commit(inserting(*plain), inserting(*gpu), inserting(*keyed, ended))

@@ -10,8 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from longshore.coordinator.store import Store
-from longshore.coordinator.store.tables import metadata
+from longshore.coordinator.store import Store, tables
 from longshore.core.errors import SettingsError, StoreUnavailableError, UsageError
 from tests.coordinator.conftest import Book
 from tests.coordinator.rows import NOW, a_run, inserting
@@ -19,7 +18,7 @@ from tests.coordinator.rows import NOW, a_run, inserting
 
 def test_the_tables_are_those_the_migrations_make(book: Book) -> None:
     def compare(connection: Any) -> None:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), tables.run.metadata) == []
 
     book.store.writer.on_connection(compare)
 

@@ -27,6 +27,10 @@ class Stage:
     def status(self) -> Status:
         return self.world.status(self.run_id)
 
+    def stands(self) -> Status:
+        """Where its run stands, now."""
+        return self.status
+
     @property
     def directive(self) -> Start:
         assert self.start is not None

@@ -21,7 +21,7 @@ STATUSES = [S.DELAYED, S.QUEUED, S.EXECUTING, S.HANGING, S.SUSPENDED, S.BLOCKED,
 
 
 def order(word: str, run_id: RunId, number: int) -> Any:
-    told = {"ask_id": str(number), "reply_to": "client"}
+    told: dict[str, Any] = {"ask_id": str(number), "reply_to": "client"}
     match word:
         case "cancel":
             return Cancel(run_id, "no", **told)

@@ -36,7 +36,7 @@ def test_what_has_ended_is_run_again_with_the_same_input_as_a_root_of_its_own(st
 def test_its_options_go_on_and_their_times_are_as_long_again() -> None:
     world = World()
     worker = world.join(offers=[task(max_attempts=1), task(version="2.0.0", max_attempts=1)])
-    given = {"max_attempts": 7, "timeout_ms": 5, "priority": 2.0, "queue": "q", "concurrency_key": "k"}
+    given: dict[str, Any] = {"max_attempts": 7, "timeout_ms": 5, "priority": 2.0, "queue": "q", "concurrency_key": "k"}
     run_id = world.trigger("t@1.0.0", deadline_ms=60_000, ttl_ms=30_000, tags=["x"], idempotency_key="one", **given)
     (start,) = world.starts(worker)
     world.tick(10)

@@ -37,9 +37,9 @@ def test_it_starts_at_its_new_time_sooner_or_later_than_the_old_one(
         world.restart()
     worker = world.join("w9", offers=[task()])
     world.tick(seconds - 0.001)
-    assert scene.status is S.DELAYED, "never early, not even at its old time"
+    assert scene.stands() is S.DELAYED, "never early, not even at its old time"
     world.tick(0.001)
-    assert scene.status is S.DISPATCHED and world.starts(worker) + world.starts(scene.worker)
+    assert scene.stands() is S.DISPATCHED and world.starts(worker) + world.starts(scene.worker)
 
 
 def test_an_instant_will_do_and_one_that_has_gone_is_now() -> None:
@@ -47,20 +47,20 @@ def test_an_instant_will_do_and_one_that_has_gone_is_now() -> None:
     world = scene.world
     order(world, scene.run_id, at=world.now + timedelta(days=2))
     world.tick(24 * 3600)
-    assert scene.status is S.DELAYED
+    assert scene.stands() is S.DELAYED
     order(world, scene.run_id, at=world.now - timedelta(days=5))
-    assert scene.status is S.DELAYED
+    assert scene.stands() is S.DELAYED
     world.tick()
-    assert scene.status is S.DISPATCHED
+    assert scene.stands() is S.DISPATCHED
 
 
 def test_of_many_orders_in_one_batch_the_last_one_counts() -> None:
     scene = stage(S.DELAYED)
     scene.world.command(*(Reschedule(scene.run_id, delay_ms=ms) for ms in (1, 1000, 0, 9000)))
     scene.world.tick(8.999)
-    assert scene.status is S.DELAYED
+    assert scene.stands() is S.DELAYED
     scene.world.tick(0.001)
-    assert scene.status is S.DISPATCHED
+    assert scene.stands() is S.DISPATCHED
 
 
 def test_a_clock_that_is_set_back_starts_nothing_early_and_one_set_forward_not_twice() -> None:
@@ -68,9 +68,9 @@ def test_a_clock_that_is_set_back_starts_nothing_early_and_one_set_forward_not_t
     world = scene.world
     world.tick(59)
     world.tick(-3600)
-    assert scene.status is S.DELAYED
+    assert scene.stands() is S.DELAYED
     world.tick(3600)
-    assert scene.status is S.DELAYED
+    assert scene.stands() is S.DELAYED
     world.tick(7200)
     assert world.path(scene.run_id) == ["DELAYED", "QUEUED", "DISPATCHED"]
 

@@ -167,7 +167,7 @@ def test_a_deleted_schedule_is_gone_and_its_runs_stay() -> None:
 
 def test_orders_of_one_batch_see_one_another() -> None:
     world = World()
-    orders = [
+    orders: list[Any] = [
         CreateSchedule("t", "s", every_ms=60_000),
         PauseSchedule("s"),
         ResumeSchedule("s"),

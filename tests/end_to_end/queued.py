@@ -66,10 +66,10 @@ def events(folder: Path, deaths: Mapping[int, float] | None = None) -> list[Even
         inside = executing.setdefault(int(pid), set())
         (inside.add if word == "begin" else inside.discard)((int(number), key))
         found.append(Event(float(at), 1 if word == "begin" else -1, int(number), int(pid), key))
-    for pid, at in (deaths or {}).items():
-        for number, key in executing.get(pid, ()):
-            begun = max(one.at for one in found if (one.number, one.pid) == (number, pid))
-            found.append(Event(max(at, begun), -1, number, pid, key))
+    for dead, when in (deaths or {}).items():
+        for last, its_key in executing.get(dead, ()):
+            begun = max(one.at for one in found if (one.number, one.pid) == (last, dead))
+            found.append(Event(max(when, begun), -1, last, dead, its_key))
     return sorted(found, key=lambda one: (one.at, one.step))
 
 

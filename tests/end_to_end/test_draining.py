@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from longshore import Client, SyncClient
 from longshore.telemetry import Telemetry
@@ -63,7 +64,10 @@ async def test_a_program_that_knows_only_json_has_a_pool_leave_and_is_told_who(b
     house = build()
     house.decide()
     crew = await asyncio.to_thread(house.work, module=MODULE, pool="old")
-    orders = [{"type": "drain_worker", "pool": "old", "grace_ms": 0}, {"type": "drain_worker", "pool": "none"}]
+    orders: list[dict[str, Any]] = [
+        {"type": "drain_worker", "pool": "old", "grace_ms": 0},
+        {"type": "drain_worker", "pool": "none"},
+    ]
     publish = [{"body": json.dumps(one), "correlation_id": one["pool"]} for one in orders]
     answers = {one["correlation_id"]: one["body"] for one in await run_foreign(house, publish, answers=2)}
     (told,) = answers["old"]["data"]["workers"]

@@ -76,7 +76,7 @@ async def test_a_poison_run_is_put_aside_with_the_evidence_of_its_crashes(house:
     for crash in info["crash_evidence"]:
         assert "SIGSEGV" in crash["reason"] and "in faulty" in crash["stderr"] and crash["worker_id"]
     why = await run.why_waiting()
-    assert why["kind"] == "person" and "SIGSEGV" in why["text"] and len(why["crashes"]) == 3
+    assert why is not None and why["kind"] == "person" and "SIGSEGV" in why["text"] and len(why["crashes"]) == 3
     shown = (await asyncio.to_thread(house.run, "runs", "show", run.id)).stdout
     assert "SIGSEGV" in shown and "Segmentation fault" in shown
     crashed = [row for row in await run.history() if "SIGSEGV" in row["reason"]]
@@ -96,7 +96,8 @@ async def test_the_attempt_after_it_goes_to_the_pool_with_more_memory(
 ) -> None:
     run = await client.trigger(greedy_once(str(tmp_path)))
     await in_status(run, "QUEUED", within=30)
-    assert "pool big" in (await run.why_waiting())["text"]
+    why = await run.why_waiting()
+    assert why is not None and "pool big" in why["text"]
     house.work(module=TROUBLED, pool="big")
     assert await run.result(timeout=30) == 1
     assert [row["reason"] for row in await run.history() if "out of memory" in row["reason"]]

@@ -53,8 +53,8 @@ class Load:
         args: list[Any] = [self._folder]
         if name in ("parcel", "fresh"):
             args.append(LONG if self._chance.random() < 0.2 else self._chance.uniform(0.2, 2.0))
-        version = {"version": "1.0.0"} if self._chance.random() < 0.2 else {}
-        self.runs.append(await self._client.trigger(name, args=args, **version))  # type: ignore[arg-type]
+        version: dict[str, Any] = {"version": "1.0.0"} if self._chance.random() < 0.2 else {}
+        self.runs.append(await self._client.trigger(name, args=args, **version))
 
 
 async def start(house: House, build: str, count: int = 2) -> list[Part]:

@@ -106,7 +106,7 @@ async def test_what_takes_too_long_has_failed_for_good(sites: SiteMaker, place: 
         what = "stop" if routine is on_loop else "hang"
         site.coordinator.direct(site.coordinator.start(routine, what, timeout_ms=800))
         assert (await site.coordinator.finished(within=20)).how == "timed_out"
-        found = await eventually(lambda: all_ if len(all_ := lines(place)) == 4 else None, within=5)
+        found = await eventually(lambda: all_ if len(all_ := lines(place)) == 4 else [], within=5)
         assert found[1:] == [
             "failure TIMED_OUT None TimeoutError attempt 1",
             "complete TIMED_OUT None TimeoutError attempt 1",
@@ -166,7 +166,7 @@ async def test_hooks_of_a_run_that_ended_while_nobody_had_it_run_on_a_worker_of_
         for status, reason in orders:
             site.coordinator.direct(RunHooks(RunId("r9"), "in.thread", "1.0.0", 2, status, reason))
         site.coordinator.direct(RunHooks(RunId("r9"), "unknown", "1.0.0", 2, "CANCELED"))
-        found = await eventually(lambda: all_ if len(all_ := lines(place)) == 9 else None, within=10)
+        found = await eventually(lambda: all_ if len(all_ := lines(place)) == 9 else [], within=10)
         assert {line for line in found if "everywhere" not in line} == {
             "cancel CANCELED None - attempt 2",
             "complete CANCELED None - attempt 2",
