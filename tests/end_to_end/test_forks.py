@@ -180,10 +180,10 @@ async def test_what_cannot_be_forked_is_refused_in_words(house: House, client: C
         ((run.id, "--at", address, "--fork-id", "mine"), 2, "is no UUID in canonical form"),
         ((run.id, "--at", address, "--version", "newest"), 2, "'newest' is no version"),
         ((run.id, "--at", address, "--wait-timeout", "soon"), 2, "--wait-timeout 'soon'"),
-        ((NOBODY, "--at", address), 1, f"there is no run {NOBODY}"),
-        ((child, "--at", address), 1, "only workflows are forked; trigger it anew"),
-        ((run.id, "--at", "7:7"), 1, f"near it are {address} (part)"),
-        ((other.id, "--at", "0:0"), 1, "is a token, no call; near it are 0:1 (part), 0:2 (part)"),
+        ((NOBODY, "--at", address), 2, f"there is no run {NOBODY}"),
+        ((child, "--at", address), 2, "only workflows are forked; trigger it anew"),
+        ((run.id, "--at", "7:7"), 2, f"near it are {address} (part)"),
+        ((other.id, "--at", "0:0"), 2, "is a token, no call; near it are 0:1 (part), 0:2 (part)"),
     ):
         done = await asyncio.to_thread(house.run, "runs", "fork", *words)
         assert (done.returncode, done.stdout) == (status, ""), done.stderr
