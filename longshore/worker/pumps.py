@@ -89,9 +89,9 @@ class Pumps:
         while True:
             try:
                 with self._lock:
-                    self._pump = None
-                    if pump.strikes:
-                        _strike(self._thread, None)  # what is still on its way
+                    self._pump = None  # from here on it is not struck any more
+                if pump.strikes:
+                    _take_what_is_on_its_way()
             except Endless:
                 continue
             return
@@ -146,8 +146,14 @@ class Pumps:
                 _strike(self._thread, Endless)
 
 
-def _strike(thread: int, error: type[BaseException] | None) -> None:
-    """Have this raised in a thread at its next instruction; None takes back what was not raised yet. Source: Python/C
-    API, PyThreadState_SetAsyncExc."""
-    what = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+def _take_what_is_on_its_way() -> None:
+    """Have raised here, in this thread, what it was struck with and has not felt yet. (To take it back by NULL leaves
+    the interpreter's flag for such exceptions set, in CPython 3.11: from then on every function call of every thread
+    looks for one, and where calls are traced none ever ends.)"""
+    for _ in range(2):
+        pass  # going round is where the interpreter looks
+
+
+def _strike(thread: int, error: type[BaseException]) -> None:
+    """Have this raised in a thread at its next instruction. Source: Python/C API, PyThreadState_SetAsyncExc."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -100,7 +100,10 @@ class WorkflowHost:
             return
         self._closing = True
         self._inbox.put(None)
-        self._thread.join(CLOSE_TIMEOUT)
+        until = time.monotonic() + CLOSE_TIMEOUT
+        while self._thread.is_alive() and time.monotonic() < until:  # what is put away now may compute without an end
+            self._thread.join(LOOK_EVERY / 5)
+            self._pumps.look(time.monotonic())
         self._asides.close()
 
     # ------------------------------------------------------------------------------------------ on the host's thread

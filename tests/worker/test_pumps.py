@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -145,6 +147,29 @@ def test_nothing_is_raised_into_a_thread_whose_pump_is_over() -> None:
         scene.thread.join(AFTER_THAT)
         assert not scene.thread.is_alive()
         assert len(scene.told) <= 1
+
+
+AFTERWARDS = """
+import sys, threading
+from tests.worker.test_pumps import Scene
+gate = threading.Event()
+scene = Scene(gate.wait)
+scene.look(2)
+gate.set()
+scene.thread.join(10)
+def traced(frame, event, argument):
+    return traced
+def called():
+    return 1
+sys.settrace(traced)
+print(sum(called() for _ in range(1000)))
+"""
+
+
+def test_a_blow_that_came_too_late_leaves_nothing_behind_that_other_threads_would_look_for() -> None:
+    """When such an exception was taken back, CPython 3.11 gets no further than the next traced call in any thread."""
+    done = subprocess.run([sys.executable, "-c", AFTERWARDS], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "1000\n"
 
 
 @pytest.fixture
