@@ -3,6 +3,9 @@
 It knows the bus and the messages, never the ledger's rules: what is accepted, refused or retried is decided elsewhere.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from longshore.client.bulks import BulkHandle
 from longshore.client.client import Client
 from longshore.client.fields import Fields
@@ -10,9 +13,11 @@ from longshore.client.many import Batch, Started
 from longshore.client.orders import Order
 from longshore.client.outside import Completion
 from longshore.client.run import Change, Run
-from longshore.client.sync import SyncClient
-from longshore.client.sync_many import SyncBatch, SyncBulk
-from longshore.client.sync_run import SyncRun
+
+if TYPE_CHECKING:
+    from longshore.client.sync import SyncClient
+    from longshore.client.sync_many import SyncBatch, SyncBulk
+    from longshore.client.sync_run import SyncRun
 
 __all__ = [
     "Batch",
@@ -29,3 +34,12 @@ __all__ = [
     "SyncClient",
     "SyncRun",
 ]
+
+_LATER: Final = {"SyncClient": "sync", "SyncBatch": "sync_many", "SyncBulk": "sync_many", "SyncRun": "sync_run"}
+"""Loaded when they are first named: a command of the command line needs none of them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
