@@ -81,8 +81,8 @@ def let_them_rest_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def end_a_cleanup_with_its_worker(patch: pytest.MonkeyPatch) -> None:
-    def lost(state: Any, round_: Any, run: Any, session: Any, reason: str, charge: bool) -> None:
-        ending.conclude(state, round_, run, Status.CANCELED, f"{reason} while canceling")
+    def lost(state: Any, round_: Any, run: Any, session: Any, loss: Any) -> None:
+        ending.conclude(state, round_, run, Status.CANCELED, f"{loss.reason} while canceling")
 
     patch.setattr(failing, "_lost_in_cleanup", lost)
 
