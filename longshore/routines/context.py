@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Coroutine, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from random import Random
     from uuid import UUID
 
-Report = Callable[[float, str], None]
-ReportEdit = Callable[[str, Edit], object]
 _NOTHING: Final[Mapping[str, Any]] = {}
 _first: Final = threading.Lock()
 
@@ -53,11 +51,32 @@ class Durable(Protocol):
     def wait_for_token(self, token: str) -> Coroutine[Any, Any, Any]: ...
 
 
+class Voice:
+    """Where goes what the code of a run says of itself; this one says nothing. From any thread."""
+
+    __slots__ = ()
+
+    def progress(self, fraction: float, text: str) -> None:
+        """How far it is, which is a sign of life, too."""
+
+    def show_life(self) -> None:
+        """A sign of life."""
+
+    def keep(self, value: Any) -> None:
+        """A checkpoint. Raises EncodingError."""
+
+    def edit(self, target: str, edit: Edit) -> None:
+        """A change of metadata or tags; of the run, its parent or its root."""
+
+
+SILENCE: Final = Voice()
+
+
 class RunContext:
     """One attempt of one run, as its own code sees it. `canceled` may be set from another thread.
 
     `silent`: what the code says is not passed on (a workflow replaying what it said before, or being put away).
-    `durable` is set by the engine of a workflow; elsewhere it is None.
+    `voice` is set by the executor while the code runs; `durable` by the engine of a workflow, elsewhere it is None.
     """
 
     __slots__ = (
@@ -66,15 +85,12 @@ class RunContext:
         "attempt",
         "canceled",
         "durable",
-        "keep",
         "last_checkpoint",
-        "report_edit",
-        "report_progress",
         "routine",
         "run_id",
         "schedule",
-        "show_life",
         "silent",
+        "voice",
     )
 
     def __init__(
@@ -84,18 +100,15 @@ class RunContext:
         routine: str,
         attempt: int = 1,
         metadata: Mapping[str, Any] | None = None,
-        report_progress: Report | None = None,
+        voice: Voice = SILENCE,
     ) -> None:
         self.run_id = run_id
         self.routine = routine
         self.attempt = attempt
         self._given = metadata or _NOTHING
         self._metadata: Metadata | None = None  # made when first asked for: few runs do
-        self.report_progress = report_progress
-        self.keep: Callable[[Any], None] | None = None
+        self.voice = voice
         self.last_checkpoint: Any = None
-        self.show_life: Callable[[], None] | None = None
-        self.report_edit: ReportEdit | None = None
         self.canceled = False
         self.silent = False
         self.schedule: ScheduledTick | None = None
@@ -110,28 +123,26 @@ class RunContext:
         return self._metadata
 
     def _edit(self, target: str, edit: Edit) -> None:
-        if self.report_edit is not None and not self.silent:
-            self.report_edit(target, edit)
+        if not self.silent:
+            self.voice.edit(target, edit)
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the run is; see `Context.progress`."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress({fraction!r}): the fraction is a number from 0 to 1")
-        if self.report_progress is not None and not self.silent:
-            self.report_progress(float(fraction), text)
+        if not self.silent:
+            self.voice.progress(float(fraction), text)
 
     def checkpoint(self, value: Any) -> None:
         """See `Context.checkpoint`."""
-        if self.silent:
-            return
-        if self.keep is not None:
-            self.keep(value)
-        self.last_checkpoint = value
+        if not self.silent:
+            self.voice.keep(value)
+            self.last_checkpoint = value
 
     def heartbeat(self) -> None:
         """A sign of life. Nobody but the worker hears of it."""
-        if self.show_life is not None and not self.silent:
-            self.show_life()
+        if not self.silent:
+            self.voice.show_life()
 
 
 CURRENT_RUN: Final[ContextVar[RunContext | None]] = ContextVar("longshore_run", default=None)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from longshore.core.message import Annotated, Commands, Edit, Edits, Fetch, Finished, Released, Suspended, Value
+from longshore.routines.context import SILENCE, Voice
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.telemetry.spans import Telemetry
 from longshore.worker.attempt import Attempt
@@ -61,7 +62,8 @@ class Desk:
         self.tray.put_quietly(Note(attempt))
 
     def end(self, attempt: Attempt, report: Finished) -> None:
-        """Its body is over."""
+        """Its body is over; what it has left behind has nothing to say."""
+        attempt.context.voice = SILENCE
         self.tray.put(Note(attempt, report))
 
     def hand_back(self, attempt: Attempt, report: Released) -> None:
@@ -75,13 +77,10 @@ class Desk:
             self.executors[other].wake()
         return started
 
-    def enter(self, attempt: Attempt) -> object | None:
-        """Just before the routine's code, in its own context: progress, log lines and spans know the run."""
+    def enter(self, attempt: Attempt, voice: Voice) -> object | None:
+        """Just before the routine's code, in its own context: what it says, log lines and spans know the run."""
         attempt.user_code = True
-        attempt.context.show_life = attempt.show_life
-        attempt.context.keep = lambda value: self.saved(attempt, self.bench.keep(attempt, value))
-        attempt.context.report_progress = lambda fraction, text: self.progress(attempt, fraction, text)
-        attempt.context.report_edit = lambda target, edit: self.edit(attempt, target, edit)
+        attempt.context.voice = voice
         CURRENT.set(LogScope(attempt.run_id, attempt.routine.id, attempt.span))
         return self.telemetry.attach(attempt.span) if attempt.span else None
 

@@ -67,7 +67,6 @@ class Flow:
         self.outcome: Outcome | None = None
         self.fetch_at: float | None = None  # when the page under way is asked for again
         self.fetched_after = -1  # what that page follows
-        attempt.context.report_edit = self.edits.add
         self._modules = modules
         self._freeze = freeze
         self._execution: WorkflowExecution | None = None

@@ -10,7 +10,6 @@ import asyncio
 import concurrent.futures
 import threading
 from contextvars import Context
-from functools import partial
 from typing import Any, Final
 
 from longshore.core.message import Finished
@@ -20,6 +19,7 @@ from longshore.worker.attempt import Attempt
 from longshore.worker.bench import check_wanted
 from longshore.worker.desk import Desk
 from longshore.worker.keeping import Keeping
+from longshore.worker.voices import LoopVoice
 
 KIND: Final = "loop"
 PAYLOAD_THREADS: Final = 4
@@ -139,8 +139,7 @@ class LoopExecutor:
         bench, start, routine = self._desk.bench, attempt.start, attempt.routine
         check_wanted(attempt)
         arguments = await self._aside(bench.prepare, attempt) if bench.is_heavy(start) else bench.prepare(attempt)
-        token = self._desk.enter(attempt)
-        attempt.context.keep = partial(self._keeping.keep, attempt)
+        token = self._desk.enter(attempt, LoopVoice(self._desk, attempt, self._keeping))
         try:
             with enter_task(attempt.context):
                 if attempt.hooks is None:

@@ -27,10 +27,10 @@ from longshore.telemetry.log import CURRENT, LogScope
 from longshore.worker import hooking
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import Bench
-from longshore.worker.frames import Cancel, Ended, Execute, Kept, Pipe, Prepare, Prepared
+from longshore.worker.frames import Cancel, Ended, Execute, Pipe, Prepare, Prepared
 from longshore.worker.memory import bounded
 from longshore.worker.parent import die_with_parent
-from longshore.worker.voice import Voice
+from longshore.worker.voice import ChildVoice
 
 _GONE: Final = 3
 
@@ -43,7 +43,7 @@ class Child:
         self._catalog = catalog
         self._bench = bench
         self._telemetry = telemetry
-        self._voice = Voice(pipe)
+        self._voice = ChildVoice(pipe, bench)
         self._orders: queue.SimpleQueue[Execute] = queue.SimpleQueue()
         self._attempt: Attempt | None = None
 
@@ -68,10 +68,8 @@ class Child:
             raise SystemExit(f"{start.routine}@{start.version} is known to the worker and not to its child process")
         attempt = self._attempt = Attempt(start, routine)
         attempt.span = order.span
-        attempt.context.report_progress = self._voice.say
-        attempt.context.show_life = self._voice.show_life
-        attempt.context.report_edit = self._voice.edit
-        attempt.context.keep = lambda value: self._keep(attempt, value)
+        self._voice.attempt = attempt
+        attempt.context.voice = self._voice
         attempt.begin()
         attempt.hooks = self._catalog.hooks.get(routine.id)
         try:
@@ -105,14 +103,6 @@ class Child:
             self._telemetry.detach(token)
         result: Value | None = self._bench.result(value)
         return self._bench.completed(attempt, self._stowed(value, attempt) if result is None else result, arguments)
-
-    def _keep(self, attempt: Attempt, value: Any) -> None:
-        kept = self._bench.keep(attempt, value)
-        if kept is None:
-            self._voice.show_life()
-        else:
-            attempt.saved = kept
-            self._pipe.send(Kept(kept))
 
     def _stowed(self, value: Any, attempt: Attempt) -> Value:
         return self._bench.stow(value, attempt.key_prefix)

@@ -17,6 +17,7 @@ from longshore.worker import hooking
 from longshore.worker.attempt import Attempt
 from longshore.worker.bench import check_wanted
 from longshore.worker.desk import Desk
+from longshore.worker.voices import AttemptVoice
 
 KIND: Final = "thread"
 
@@ -102,7 +103,7 @@ class ThreadExecutor:
         bench, routine = self._desk.bench, attempt.routine
         check_wanted(attempt)
         arguments = bench.prepare(attempt)
-        token = self._desk.enter(attempt)
+        token = self._desk.enter(attempt, AttemptVoice(self._desk, attempt))
         try:
             with enter_task(attempt.context):
                 if attempt.hooks is None:

@@ -8,21 +8,27 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 from longshore.core.message import Edit
+from longshore.routines.context import Voice
+from longshore.worker.attempt import Attempt
+from longshore.worker.bench import Bench
 from longshore.worker.edits import Pending
-from longshore.worker.frames import Alive, Edited, Pipe, Said
+from longshore.worker.frames import Alive, Edited, Kept, Pipe, Said
 
 EVERY: Final = 0.1
 """Seconds between two words at least."""
 
 
-class Voice:
-    """One per child process. Any thread may speak; what comes too soon is said by a thread of its own."""
+class ChildVoice(Voice):
+    """One per child process; `attempt` is the one it speaks for. Any thread may speak; what comes too soon is said by a
+    thread of its own."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, bench: Bench) -> None:
+        self.attempt: Attempt | None = None
         self._pipe = pipe
+        self._bench = bench
         self._lock = threading.Lock()
         self._said: Said | None = None  # what waits to be said
         self._alive = False
@@ -31,17 +37,29 @@ class Voice:
         self._late = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def say(self, fraction: float, text: str) -> None:
-        """Progress, which is a sign of life, too."""
+    def progress(self, fraction: float, text: str) -> None:
+        """See Voice."""
         with self._lock:
             self._said = Said(fraction, text)
             self._speak_in_time()
 
     def show_life(self) -> None:
-        """A sign of life."""
+        """See Voice."""
         with self._lock:
             self._alive = True
             self._speak_in_time()
+
+    def keep(self, value: Any) -> None:
+        """See Voice. It is sent at once."""
+        attempt = self.attempt
+        if attempt is None:
+            return
+        kept = self._bench.keep(attempt, value)
+        if kept is None:
+            self.show_life()
+        else:
+            attempt.saved = kept
+            self._pipe.send(Kept(kept))
 
     def edit(self, target: str, edit: Edit) -> None:
         """A change of metadata; what waits is merged, and nothing of it is lost."""

@@ -44,6 +44,7 @@ from longshore.worker.flow import FETCH_PATIENCE, Flow
 from longshore.worker.inputs import begun_with
 from longshore.worker.limits import timed_out
 from longshore.worker.pumps import Endless, Pumps
+from longshore.worker.voices import WorkflowVoice
 
 LOOK_EVERY: Final = 1.0
 CLOSE_TIMEOUT: Final = 2.0
@@ -131,6 +132,7 @@ class WorkflowHost:
             flow = self._flows.get(attempt)
             if flow is None:
                 flow = self._flows[attempt] = Flow(attempt, modules_of(attempt.routine.function), self._bench.freeze)
+                attempt.context.voice = WorkflowVoice(self._desk, attempt, flow.edits)
                 if flow.replays:
                     self._fetch(flow, -1)
                 if attempt.start.wary:
@@ -158,7 +160,6 @@ class WorkflowHost:
             self._aside(flow, partial(hooking.run, attempt, before), lambda _: self._prepare(flow, arguments))
             return
         function = hooking.wrapped(attempt, function)
-        attempt.context.report_progress = partial(self._desk.progress, attempt)
         self._desk.begin(attempt)
         flow.prepare(lambda: function(*arguments.args, **arguments.kwargs))
 

@@ -13,10 +13,20 @@ from longshore.core.ids import Address, RunId
 from longshore.core.message import CallRow, Delivery, Wait
 from longshore.engine.steps import NewCall, NewTimer, Step
 from longshore.engine.workflow import WorkflowExecution
-from longshore.routines.context import RunContext
+from longshore.routines.context import RunContext, Voice
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Function = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class Progress(Voice):
+    """Writes down how far the run said it is."""
+
+    def __init__(self, said: list[float]) -> None:
+        self.said = said
+
+    def progress(self, fraction: float, text: str) -> None:
+        self.said.append(fraction)
 
 
 class Book:
@@ -34,7 +44,7 @@ class Book:
 
     def fresh(self) -> WorkflowExecution:
         """An execution that knows nothing yet, as on another worker."""
-        run = RunContext(self.run.run_id, routine=self.run.routine, report_progress=self.run.report_progress)
+        run = RunContext(self.run.run_id, routine=self.run.routine, voice=self.run.voice)
         self.run = run
         return WorkflowExecution(self.function, started_at=START, processed_seq=self.processed_seq, run_context=run)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from longshore import context
-from tests.engine.book import Book
+from tests.engine.book import Book, Progress
 from tests.engine.steps import f, g, value
 
 
@@ -44,7 +44,7 @@ def test_progress_and_log_are_said_once_and_not_again_in_a_replay(caplog: pytest
 
     said: list[float] = []
     book = Book(flow)
-    book.run.report_progress = lambda fraction, _text: said.append(fraction)
+    book.run.voice = Progress(said)
     book.begin()
     book.answer("0:0")
     book.resume()

@@ -17,7 +17,7 @@ from longshore import context, define
 from longshore.core.errors import ForbiddenInWorkflow
 from longshore.core.ids import Address
 from longshore.engine.steps import Completed
-from tests.engine.book import Book, Function
+from tests.engine.book import Book, Function, Progress
 
 ENDLESS = 1000
 """What stands for `while True` here: should the code ever get loose, the test fails and does not hang."""
@@ -34,7 +34,7 @@ def killed(function: Function) -> list[float]:
     book = Book(function)
     step = book.begin()
     asked = len(step.calls), len(step.timers), len(step.closed)
-    book.run.report_progress = lambda fraction, _text: said.append(fraction)
+    book.run.voice = Progress(said)
     book.execution.kill()
     assert asked == (len(step.calls), len(step.timers), len(step.closed))
     assert not book.execution.waiting
@@ -322,9 +322,9 @@ def test_nothing_durable_comes_of_it(function: Function, caplog: pytest.LogCaptu
 def test_nor_when_it_is_put_away_in_the_middle_of_a_replay(
     function: Function, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said: list[str] = []
+    said: list[float] = []
     book = Book(function)
-    book.run.report_progress = lambda _fraction, text: said.append(text)
+    book.run.voice = Progress(said)
     book.begin()
     first = next(iter(book.rows), Address("0:0"))
     rows = dict(book.rows)

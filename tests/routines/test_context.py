@@ -8,7 +8,7 @@ import pytest
 
 from longshore import NoRunError, context
 from longshore.core.ids import RunId
-from longshore.routines.context import CURRENT_RUN, RunContext
+from longshore.routines.context import CURRENT_RUN, RunContext, Voice
 
 
 @pytest.mark.parametrize("name", ["run_id", "attempt", "routine", "canceled", "metadata", "logger"])
@@ -24,17 +24,27 @@ def test_outside_a_run_progress_and_heartbeat_say_so() -> None:
         context.heartbeat()
 
 
+class Heard(Voice):
+    def __init__(self) -> None:
+        self.said: list[tuple[float, str]] = []
+        self.signs = 0
+
+    def progress(self, fraction: float, text: str) -> None:
+        self.said.append((fraction, text))
+
+    def show_life(self) -> None:
+        self.signs += 1
+
+
 def test_inside_a_run_the_context_is_the_runs(caplog: pytest.LogCaptureFixture) -> None:
-    said: list[tuple[float, str]] = []
+    heard = Heard()
     run = RunContext(
         RunId("r1"),
         routine="train@1.0.0",
         attempt=2,
         metadata={"a": 1},
-        report_progress=lambda fraction, text: said.append((fraction, text)),
+        voice=heard,
     )
-    signs: list[None] = []
-    run.show_life = lambda: signs.append(None)
     token = CURRENT_RUN.set(run)
     try:
         assert (context.run_id, context.attempt, context.routine) == ("r1", 2, "train@1.0.0")
@@ -53,7 +63,7 @@ def test_inside_a_run_the_context_is_the_runs(caplog: pytest.LogCaptureFixture) 
             context.progress(1)
     finally:
         CURRENT_RUN.reset(token)
-    assert said == [(0.25, "epoch 1")] and len(signs) == 1
+    assert heard.said == [(0.25, "epoch 1")] and heard.signs == 1
     (record,) = caplog.records
     assert (record.name, record.getMessage()) == ("longshore.routine.train", "hello")
     assert (record.__dict__["run_id"], record.__dict__["attempt"], record.__dict__["own"]) == ("r1", 2, 3)
