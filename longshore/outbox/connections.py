@@ -25,15 +25,8 @@ class Opened(ABC):
 
     @abstractmethod
     async def run(self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives for this connection."""
-
-    @abstractmethod
-    async def commit(self) -> None:
-        """Keep what was done."""
-
-    @abstractmethod
-    async def rollback(self) -> None:
-        """Undo it, and let go of what was read."""
+        """What the function gives for this connection. It ends what it begins itself, by a commit or a rollback: a lock
+        held from one call to the next would be held for as long as the loop has something else to do."""
 
 
 class Connections(ABC):
@@ -60,12 +53,6 @@ class _SyncOpened(Opened):
     async def run(self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(act, self._connection, *args, **kwargs)
 
-    async def commit(self) -> None:
-        await asyncio.to_thread(self._connection.commit)
-
-    async def rollback(self) -> None:
-        await asyncio.to_thread(self._connection.rollback)
-
 
 class _Sync(Connections):
     def __init__(self, engine: Engine) -> None:
@@ -87,12 +74,6 @@ class _AsyncOpened(Opened):
     async def run(self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         found: Any = await self._connection.run_sync(act, *args, **kwargs)
         return found  # type: ignore[no-any-return]  # what `act` gives
-
-    async def commit(self) -> None:
-        await self._connection.commit()
-
-    async def rollback(self) -> None:
-        await self._connection.rollback()
 
 
 class _Async(Connections):

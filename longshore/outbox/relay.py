@@ -110,13 +110,10 @@ class OutboxRelay:
         """
         async with self._connections.open() as connection:
             rows = await connection.run(self._take)
-            if not self._locks:
-                await connection.rollback()  # nothing is held while it is sent
             outcomes = await asyncio.gather(*(self._forward(row) for row in rows), return_exceptions=True)
             found = _sorted(rows, outcomes)
             if found.done or found.rejected:
                 await connection.run(self._settle, found)
-                await connection.commit()
         self.sent += len(found.done)
         if found.broken is not None:
             raise found.broken
@@ -148,17 +145,24 @@ class OutboxRelay:
         await self._client.forward(waiting.trigger, waiting.value, timeout=ACCEPT_WITHIN)
 
     def _take(self, connection: Connection) -> Sequence[Any]:
-        """The next rows; where the database can, nobody else gets them until this transaction ends."""
+        """The next rows; where the database can, nobody else gets them until this transaction ends. Where it cannot,
+        nothing is held while they are sent."""
         table = self._outbox.table
         wanted = select(table).where(table.c.rejected == "").order_by(table.c.no).limit(self._batch)
-        return connection.execute(wanted.with_for_update(skip_locked=True) if self._locks else wanted).all()
+        if self._locks:
+            return connection.execute(wanted.with_for_update(skip_locked=True)).all()
+        rows = connection.execute(wanted).all()
+        connection.rollback()
+        return rows
 
     def _settle(self, connection: Connection, found: Sorted) -> None:
+        """Write what became of them and commit, in one go: on SQLite the user's own writes wait for it."""
         table = self._outbox.table
         if found.done:
             connection.execute(delete(table).where(table.c.no.in_(found.done)))
         for no, reason in found.rejected:
             connection.execute(update(table).where(table.c.no == no).values(rejected=reason))
+        connection.commit()
 
 
 class Sorted(NamedTuple):

@@ -70,7 +70,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def engine(url: str, metadata: MetaData, outbox: OutboxTable) -> Iterator[Engine]:
-    engine = create_engine(url)
+    # On SQLite who writes waits for the relay's commit, and that waits for the disk: the 5 s of sqlite3 are not enough
+    # where another test fills it.
+    engine = create_engine(url, connect_args={"timeout": 60} if url.startswith("sqlite") else {})
     metadata.create_all(engine)
     yield engine
     engine.dispose()

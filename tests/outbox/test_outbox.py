@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, create_engine, func, insert, select
+from sqlalchemy import Engine, MetaData, create_engine, event, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
@@ -161,6 +162,28 @@ async def test_a_running_relay_hears_of_a_commit_in_its_process_at_once(
         outbox.nudge()
         await eventually(lambda: len(sent.ids) == 3, within=10)
     assert left(engine, outbox) == 0
+
+
+async def test_a_busy_loop_keeps_no_write_of_the_user_waiting(engine: Engine, outbox: OutboxTable, sent: Sent) -> None:
+    loop, deleted, written = asyncio.get_running_loop(), threading.Event(), threading.Event()
+    in_time = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def executed(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("DELETE"):
+            loop.call_soon_threadsafe(lambda: in_time.append(written.wait(10)))
+            deleted.set()
+
+    def write() -> None:
+        assert deleted.wait(10)
+        with Session(engine) as session, session.begin():
+            outbox.add(session, mail("bob"))
+        written.set()
+
+    with Session(engine) as session, session.begin():
+        outbox.add(session, mail("ann"))
+    await asyncio.gather(OutboxRelay(engine, sent, outbox).send(), asyncio.to_thread(write))
+    assert in_time == [True] and left(engine, outbox) == 1
 
 
 async def test_a_running_relay_sees_by_polling_what_others_committed_and_outlives_a_broker_that_is_away(
