@@ -466,6 +466,21 @@ def test_a_group_of_callers_is_told_at_a_time() -> None:
     assert all(caller.log == [("0:0", "COMPLETED", first)] for caller in callers)
 
 
+def test_a_tick_that_has_its_group_of_other_runs_leaves_the_callers_to_the_next() -> None:
+    world, worker = house(group=3)
+    first = keyed(world)
+    (start,) = world.starts(worker)
+    caller = Caller(world, worker)
+    caller.calls("t", idempotency_key="k")
+    due = [world.trigger("t", delay_ms=60_000) for _ in range(3)]
+    world.now += timedelta(minutes=1)
+    world.finish(worker, start)
+    world.tick()
+    assert caller.log == [] and Status.DELAYED not in map(world.status, due)
+    world.tick()
+    assert caller.log == [("0:0", "COMPLETED", first)]
+
+
 def test_a_key_expires_for_calls_too() -> None:
     world, worker = house()
     first = keyed(world, idempotency_ttl_ms=1000)

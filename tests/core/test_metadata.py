@@ -172,6 +172,13 @@ def _lists(annotations: Annotations) -> bool:
     return any(isinstance(value, list | str) or value is None for value in annotations.metadata.values())
 
 
+def test_an_edit_weighs_its_key_and_its_value_and_one_without_a_value_its_key_alone() -> None:
+    forget, keep, keep_more = Edit(DELETE, "note"), Edit(SET, "note", "v"), Edit(SET, "note", "v" * 101)
+    assert weight([forget]) < weight([keep]) == weight([keep_more]) - 100
+    assert weight([Edit(DELETE, "annotation")]) == weight([forget]) + 6
+    assert weight([forget, keep]) == weight([forget]) + weight([keep])
+
+
 def test_a_thousand_increments_are_one_and_the_latest_set_counts() -> None:
     edits = [Edit(INCREMENT, "n", 1)] * 1000 + [Edit(SET, "phase", number) for number in range(100)]
     assert Merged(edits).edits() == [Edit(INCREMENT, "n", 1000), Edit(SET, "phase", 99)]

@@ -120,6 +120,14 @@ def test_such_a_ping_is_answered_with_hello(ping: Ping) -> None:
     assert outbox.hello_due(0.0)
 
 
+def test_a_ping_before_welcome_leaves_it_at_the_hello_that_is_under_way() -> None:
+    outbox = Outbox()
+    outbox.bound()
+    assert outbox.hello_due(0.0)
+    hear(outbox, Ping(term=1, taken=0, hello=True))
+    assert outbox.phase is Phase.OPENING and not outbox.hello_due(0.5) and outbox.hello_due(HELLO_EVERY)
+
+
 def test_an_ordinary_ping_says_what_is_taken() -> None:
     outbox = opened()
     hear(outbox, Ping(term=1, taken=0, report_queue=7))

@@ -63,6 +63,22 @@ def test_a_worker_never_gets_more_than_its_slots_and_a_stream_of_short_ones(
     assert abs(given_.count("t") - expected) <= 1
 
 
+def test_of_two_streams_the_one_with_less_lying_before_it_gets_the_next_run() -> None:
+    world = World(stream_runs=3)
+    few, many = world.join("few", offers=[task()], slots=1), world.join("many", offers=[task()], slots=2)
+    quick(world, many, "t", 100)
+    for _ in range(3):
+        world.trigger("t")
+    assert (len(world.starts(few)), len(world.starts(many))) == (1, 2), "free slots go first"
+    given_ = []
+    for _ in range(6):
+        world.trigger("t")
+        given_.append((len(world.starts(few)), len(world.starts(many))))
+    assert given_ == [(1, 0), (0, 1)] * 3
+    world.trigger("t")
+    assert world.starts(few) == world.starts(many) == []
+
+
 def test_what_could_not_be_started_in_time_stops_the_stream_until_a_slot_comes_free() -> None:
     world = World()
     worker = world.join(offers=[task()], slots=1)

@@ -402,6 +402,21 @@ def test_in_a_full_queue_who_asks_again_is_told_of_the_run_that_is_there() -> No
     assert isinstance(told, Accepted) and (told.run_id, told.existing) == (first, True)
 
 
+def test_a_size_set_while_runs_wait_counts_those_that_have_not_started() -> None:
+    world, worker = limited(slots=1)
+    (first, _) = [world.trigger("t") for _ in range(2)]
+    world.trigger("t", queue="another")
+    order(world, LimitQueue("default", max_size=2))
+    third = world.trigger("t")
+    assert world.status(third) is S.QUEUED
+    assert world.trigger("t") not in world.book.runs
+    (start,) = world.starts(worker)
+    assert start.run_id == first
+    world.finish(worker, start, "failed")
+    assert world.status(first) is S.RETRYING
+    assert world.trigger("t") in world.book.runs, "the second has started, and the first waits for no start"
+
+
 def test_a_run_that_was_canceled_or_expired_leaves_room() -> None:
     world, _ = limited(limit=0, max_size=1)
     first = world.trigger("t")

@@ -58,3 +58,20 @@ def test_a_cancel_reaches_a_child_workflow_that_nobody_offers() -> None:
     world.command(Cancel(parent))
     world.settle()
     assert world.status(child) is S.CANCELING
+
+
+def test_a_cleanup_behind_a_head_that_nobody_offers_is_not_kept_for_a_version() -> None:
+    world = World()
+    worker = world.join("gone", offers=[workflow(), task()])
+    runs = [world.trigger("wf") for _ in range(2)]
+    for start in world.starts(worker):
+        ask(world, worker, start, "t")
+    for start in world.starts(worker):
+        world.finish(worker, start)
+    Stage(world, runs[0], worker).lose()
+    world.tick(30)
+    world.command(Cancel(runs[1]))
+    world.tick(31)
+    assert [world.status(run_id) for run_id in runs] == [S.PENDING_VERSION, S.CANCELING]
+    world.tick(30)
+    assert [world.status(run_id) for run_id in runs] == [S.PENDING_VERSION, S.CANCELED]

@@ -22,6 +22,8 @@ def test_errors_carry_what_a_program_needs() -> None:
     assert errors.RunFailed("no", run_id="r", status="FAILED").status == "FAILED"
     assert errors.TokenExpired("late", token="t").token == "t"
     assert errors.TokenFailed("no", token="t").token == "t"
+    aborted = errors.BatchAborted("half of it came", batch_id="b", info={"runs": 7})
+    assert (str(aborted), aborted.batch_id, aborted.info) == ("half of it came", "b", {"runs": 7})
     assert str(errors.RemoteError("x.E", "boom")) == "x.E: boom"
     assert str(errors.RemoteError("x.E", "")) == "x.E"
     assert str(errors.RetryAfter(2.5)) == "retry after 2.5 s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import KeepRow
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.queues import QueueRow
-from longshore.core.records import Annotation, CacheHit, FinalRun, ReturnedReply, TokenRow, WorkerRow
+from longshore.core.records import Annotation, CacheHit, ReturnedReply, TokenRow, WorkerRow, final_of
 from longshore.core.run import FINAL, Run, Status
 from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
@@ -228,21 +229,7 @@ class Book:
             if run is None:
                 continue
             if run.status in FINAL:
-                facts.final[run_id] = FinalRun(
-                    id=run.id,
-                    routine=run.routine,
-                    version=run.version,
-                    status=run.status.value,
-                    attempt=run.attempt,
-                    finished_at=run.finished_at,
-                    reply_to=run.reply_to,
-                    correlation_id=run.correlation_id,
-                    plain=run.plain,
-                    cached=run.cached,
-                    reason=run.reason,
-                    epoch=run.epoch,
-                    history_seq=run.history_seq,
-                )
+                facts.final[run_id] = final_of(run)
             elif run.status is Status.SUSPENDED:
                 facts.runs.setdefault(run_id, copy.deepcopy(run))
 
@@ -487,7 +474,8 @@ class Book:
                         del kept[key]
         for run_id, upto, limit in changes.history_forgotten:
             rows = self.history[run_id]
-            self.history[run_id] = rows[:1] + rows[1 + min(limit, sum(row.seq <= upto for row in rows[1:])) :]
+            passed = bisect_right(rows, upto, lo=1, key=lambda row: row.seq) - 1
+            self.history[run_id] = rows[:1] + rows[1 + min(limit, passed) :]
         if changes.signals_forgotten:
             before, limit = changes.signals_forgotten
             old = [(run_id, one) for run_id, ids in self.told_ids.items() for one, at in ids.items() if at < before]
