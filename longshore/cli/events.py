@@ -35,7 +35,7 @@ async def _events(screen: Screen, wanted: dict[str, str | None], count: int | No
         try:
             async for change in client.events(**wanted):
                 _show(screen, as_fields(change))
-                shown += 1
+                shown += not change.gap
                 if shown == count:
                     return
         except asyncio.CancelledError:
@@ -48,6 +48,9 @@ def _show(screen: Screen, change: dict[str, Any]) -> None:
         return
     at = time_of(change["at"])
     clock = "" if at is None else f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
+    if change["gap"]:
+        screen.text(f"{clock}  {change['reason']}")
+        return
     version = f"@{change['version']}" if change["version"] else ""
     refused = "" if change["valid"] else "refused: "
     name = f"{change['routine']}{version}"

@@ -113,10 +113,11 @@ class Link:
             await self._consumer.close()
         await self._bus.close()
 
-    async def listen(self, on_message: Callable[[Incoming], None]) -> Consumer:
-        """Consume the events exchange through a queue that gives up the oldest when nobody reads."""
+    async def listen(self, on_message: Callable[[Incoming], None], on_bound: Callable[[int], None]) -> Consumer:
+        """Consume the events exchange through a queue that gives up the oldest when nobody reads. `on_bound` is told
+        each time there is a fresh one."""
         return await self._bus.consume_private(
-            self._names.events, EVENTS_KEY, on_message, lambda _: None, prefetch=EVENTS_PREFETCH, limit=EVENTS_KEPT
+            self._names.events, EVENTS_KEY, on_message, on_bound, prefetch=EVENTS_PREFETCH, limit=EVENTS_KEPT
         )
 
     # ------------------------------------------------------------------------------------------------- what is asked

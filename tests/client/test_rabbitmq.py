@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import socket
 import time
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from longshore.broker import Outgoing, connect
+from longshore.broker.bus import Headers
 from longshore.client import Client
-from longshore.core.envelope import Names
+from longshore.core.envelope import EVENTS_KEY, JSON, Names
 from longshore.core.errors import BrokerUnavailableError, NotYetAccepted
 from longshore.routines import define
 from longshore.settings import load
@@ -154,3 +156,35 @@ async def test_an_outcome_that_came_back_unread_is_asked_for_after_the_reconnect
     await coordinator.finish(run_id, "kept")  # nobody is there to read it
     proxy.pass_on()
     assert await waiting == "kept"
+
+
+async def test_a_listener_whose_link_is_cut_is_told_that_it_missed_something_and_hears_on(
+    client: Client, coordinator: Scripted, proxy: Proxy, names: Names
+) -> None:
+    heard: list[Any] = []
+
+    async def listen() -> None:
+        async for change in client.events(routine="add"):
+            heard.append((change.run_id, change.gap))  # noqa: PERF401 - it never ends
+
+    async def told(number: int) -> bool:
+        body = [{"run_id": f"r{number}", "routine": "add", "version": "1", "to_status": "QUEUED", "root_id": ""}]
+        headers: Headers = {"stream": "s", "number": number}
+        event = Outgoing(names.events, EVENTS_KEY, json.dumps(body).encode(), headers, content_type=JSON)
+        (sent,) = await coordinator.bus.publish([event], timeout=10)
+        return sent.confirmed
+
+    listening = asyncio.create_task(listen())
+    try:
+        await eventually(lambda: told(1), within=20, what="the listener being bound")
+        await eventually(lambda: heard == [("r1", False)], within=20)
+        proxy.refuse()
+        await told(2)
+        await told(3)
+        proxy.pass_on()
+        await eventually(lambda: heard[-1] == ("", True), within=30, what="the gap")
+        await eventually(lambda: told(4), within=20)
+        await eventually(lambda: heard == [("r1", False), ("", True), ("r4", False)], within=20, what=str(heard))
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from longshore.broker.bus import Bus, Incoming
+from longshore.client.events import Hearing
 from longshore.coordinator.store.tail import decoded
 from longshore.core.envelope import EVENTS_KEY
 from tests.coordinator.conftest import NAMES, Site, stop
@@ -142,3 +143,40 @@ async def test_a_broker_that_takes_no_events_slows_no_run(site: Site) -> None:
     status = site.rows("SELECT COUNT(*) FROM run WHERE status = 'COMPLETED'")
     await eventually(lambda: site.rows("SELECT COUNT(*) FROM run WHERE status = 'COMPLETED'") == [(30,)], within=5)
     assert listener.changes == [], status
+
+
+def gaps(listener: Listener) -> list[str]:
+    """What a client would say of what came."""
+    hearing = Hearing()
+    return [why for message in listener.came if (why := hearing.missed(message.headers, message.body))]
+
+
+async def test_a_listener_misses_nothing_over_the_restart_of_a_coordinator(any_site: Site) -> None:
+    site = any_site
+    running = await site.coordinator(**with_events(site))
+    listener = Listener(await site.bus("listener"))
+    await listener.listen()
+    caller = await site.caller()
+    run_ids = [await caller.trigger("nobody", wants="accepted")]
+    await eventually(lambda: listener.path(run_ids[0]), within=WITHIN)
+    for _ in range(3):
+        await stop(running)
+        running = await site.coordinator(**with_events(site))
+        run_ids += [await caller.trigger("nobody", wants="accepted") for _ in range(3)]  # before anybody is asked for
+    await eventually(lambda: all(listener.path(run_id) for run_id in run_ids), within=WITHIN)
+    assert gaps(listener) == []
+
+
+async def test_who_was_bound_while_nobody_was_heard_is_told_so(site: Site) -> None:
+    await site.coordinator(**with_events(site))
+    listener = Listener(await site.bus("listener"))
+    await listener.listen()
+    came = listener.came
+    await listener.leave()
+    caller = await site.caller()
+    await caller.trigger("nobody", wants="accepted")
+    await site.rows_of("tail", 0)
+    again = Listener(await site.bus("listener"))
+    await again.listen()
+    again.came[:0] = came
+    assert gaps(again) == ["the coordinator heard nobody listen for a while"]
