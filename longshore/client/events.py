@@ -40,8 +40,8 @@ class Watch:
         self._run_id = run_id or ""
 
     def fits(self, change: dict[str, Any]) -> bool:
-        """Whether this one is."""
-        return (
+        """Whether this one is. A gap always is."""
+        return bool(change.get("gap")) or (
             (not self._routine or change["routine"] == self._routine)
             and (not self._version or change["version"] == self._version)
             and (not self._status or change["to_status"] == self._status)
@@ -99,9 +99,8 @@ async def events_of(link: Link, watch: Watch) -> AsyncIterator[Fields]:
     hearing = Hearing()
     try:
         while True:
-            for change in _unread(bodies, consumer, hearing):
-                if change.gap or watch.fits(change):
-                    yield change
+            for change in filter(watch.fits, _unread(bodies, consumer, hearing)):
+                yield change
             await _coming(link, came)
     finally:
         await consumer.close()
