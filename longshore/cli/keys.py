@@ -16,22 +16,27 @@ def reset_key(
     run: Annotated[
         str | None, typer.Option(metavar="RUN_ID", help="The workflow whose calls have it, in the scope `run`.")
     ] = None,
+    producer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose key it is (the project of the settings).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Free an idempotency key: the next trigger with it is a new run."""
-    asyncio.run(_reset(routine, key, run, as_json))
+    asyncio.run(_reset(routine, key, run, producer, as_json))
 
 
-async def _reset(routine: str, key: str, run: str | None, as_json: bool) -> None:
+async def _reset(routine: str, key: str, run: str | None, producer: str | None, as_json: bool) -> None:
     from longshore.cli.asking import asker
     from longshore.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
     async with asker() as client:
-        told = await client.reset_idempotency_key(routine, key, run_id=run)
+        told = await client.reset_idempotency_key(routine, key, run_id=run, producer=producer)
     if as_json:
         screen.document(dict(told))
     elif told["reset"]:
         screen.text(f"the key is free; run {told['run_id']} held it")
     else:
-        screen.text("no run held this key")
+        screen.text(
+            f"no run held this key of the producer {told['producer']}" if told["producer"] else "no run held this key"
+        )

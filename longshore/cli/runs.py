@@ -119,6 +119,7 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("crashes", info.get("crashes")),
             ("last crashes", crashes_text(info.get("crash_evidence"))),
             ("idempotency key", info.get("idempotency_key")),
+            ("producer", info.get("producer")),
             ("tags", info.get("tags")),
             ("metadata", info.get("metadata")),
             ("rerun of", info.get("rerun_of")),

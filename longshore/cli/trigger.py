@@ -41,6 +41,9 @@ def trigger(
     idempotency_ttl: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How long the key makes one run of them (30d).")
     ] = None,
+    producer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose the idempotency key is (the project of the settings).")
+    ] = None,
     debounce_key: Annotated[
         str | None, typer.Option(help="Triggers with it that come within --debounce-delay make one run.")
     ] = None,
@@ -89,6 +92,7 @@ def trigger(
         "retry_max": retry_max,
         "idempotency_key": idempotency_key,
         "idempotency_ttl": idempotency_ttl,
+        "producer": producer,
         "debounce": debouncing(debounce_key, debounce_delay, debounce_mode, debounce_max_delay),
         "version": version,
         "version_deadline": version_deadline,

@@ -373,6 +373,9 @@ class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs):
             raise UsageError("this client is not open: write `async with Client() as client:`")
         return self._parts
 
+    def _project(self) -> str:
+        return self._opened().orders.project
+
     def _talk(self) -> Conversation:
         return self._opened().talk
 

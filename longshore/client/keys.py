@@ -26,13 +26,22 @@ class KeyVerbs:
     def _talk(self) -> Talk:
         raise NotImplementedError
 
+    def _project(self) -> str:
+        raise NotImplementedError
+
     async def reset_idempotency_key(
-        self, routine: str | Routine[..., Any], key: str, *, run_id: str | UUID | None = None
+        self,
+        routine: str | Routine[..., Any],
+        key: str,
+        *,
+        run_id: str | UUID | None = None,
+        producer: str | None = None,
     ) -> Fields:
         """Free an idempotency key of a routine: the next trigger with it is a new run; the one before goes on.
 
-        `run_id` is a workflow whose calls have the key in the scope "run". Gives `routine`, `key`, `reset` (false:
-        nobody held it) and the `run_id` that held it. Raises Rejected (`idempotency_key`), UsageError.
+        `producer` is whose the key is (by default this client's project), `run_id` a workflow whose calls have it in
+        the scope "run". Gives `routine`, `key`, `producer`, `reset` (false: nobody held it) and the `run_id` that held
+        it. Raises Rejected (`idempotency_key`, `producer`), UsageError.
         """
         name = routine.name if isinstance(routine, Routine) else routine
         if not isinstance(name, str) or not name or not isinstance(key, str) or not key:
@@ -40,4 +49,9 @@ class KeyVerbs:
         parent = "" if run_id is None else str(run_id)
         if parent and not is_run_id(parent):
             raise UsageError(f"run_id {parent!r} is no UUID in canonical form (36 characters, lower case)")
-        return row(await self._talk().order(ResetKey(name, key, RunId(parent))))
+        if producer is not None and (not isinstance(producer, str) or not producer or parent):
+            raise UsageError(
+                f"producer={producer!r}: the name of who has the key; one in the scope 'run' is its workflow's own"
+            )
+        whose = producer or ("" if parent else self._project())
+        return row(await self._talk().order(ResetKey(name, key, RunId(parent), whose)))

@@ -24,7 +24,7 @@ from longshore.core.message import Fork, Options, Rerun, Reschedule, Trigger
 from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
-from longshore.routines.options import Debouncing, Duration, TriggerOptions, delay_ms, to_message
+from longshore.routines.options import Debouncing, Duration, TriggerOptions, delay_ms, of_project, to_message
 from longshore.serialization.arguments import encode_arguments
 from longshore.serialization.values import Encoded
 
@@ -45,6 +45,7 @@ class RunOptions(TypedDict, total=False):
     retry_max: Duration
     idempotency_key: str
     idempotency_ttl: Duration
+    producer: str
     debounce: Debouncing
     queue: str
     concurrency_key: str
@@ -90,7 +91,7 @@ class Drafts:
     """Makes triggers whose input has not found its place yet."""
 
     def __init__(self, project: str, reply_to: str = "") -> None:
-        self._project = project
+        self.project = project
         self._reply_to = reply_to
         self._ids = RunIds()
 
@@ -109,6 +110,8 @@ class Drafts:
             args, kwargs = call.arguments
         if "batch_id" in options:
             travelling = replace(travelling, batch_id=batch_id_of(options["batch_id"]))
+        if travelling.idempotency_key:
+            travelling = of_project(travelling, self.project)
         made = Trigger(routine, run_id, b"", travelling, self._reply_to, wants, cache_key=key)
         return made, encode_arguments(args, kwargs)
 
@@ -120,7 +123,7 @@ class Drafts:
             digest = routine.signature.digest(call.arguments)
         except EncodingError:
             return ""  # the encoding that follows says it better
-        return cache_key(self._project, routine.name, routine.version, digest)
+        return cache_key(self.project, routine.name, routine.version, digest)
 
 
 class OrderBook(Drafts):

@@ -179,10 +179,16 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs):
         return self.handle(run_id).fork(at=at, version=version, fork_id=fork_id)
 
     def reset_idempotency_key(
-        self, routine: str | Routine[..., Any], key: str, *, run_id: str | UUID | None = None
+        self,
+        routine: str | Routine[..., Any],
+        key: str,
+        *,
+        run_id: str | UUID | None = None,
+        producer: str | None = None,
     ) -> Fields:
         """See Client.reset_idempotency_key."""
-        return self._opened().call(self._client.reset_idempotency_key(routine, key, run_id=run_id))
+        reset = self._client.reset_idempotency_key(routine, key, run_id=run_id, producer=producer)
+        return self._opened().call(reset)
 
     def complete_token(self, token: str, value: Any = None, *, error: str | BaseException | None = None) -> Completion:
         """See Client.complete_token."""

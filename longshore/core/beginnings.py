@@ -51,8 +51,8 @@ class Beginnings(msgspec.Struct, gc=False):
     reruns: list[tuple[RunId, RunId]] = []
     """New runs (in `Changes.inserted`) and those whose input, tags and metadata they take over, as they were when the
     batch was decided."""
-    keyed: list[tuple[RunId, str]] = []
-    """New runs and the idempotency keys they were triggered with."""
+    keyed: list[tuple[RunId, str, str]] = []
+    """New runs, the idempotency keys they were triggered with, and whose these are."""
     keys_reset: list[str] = []
     debounced: dict[str, Debounced] = {}
     renewed: dict[RunId, Renewed] = {}

@@ -312,12 +312,13 @@ class DeleteSchedule(Message, tag=tag_of):
 
 
 class ResetKey(Message, tag=tag_of):
-    """Free an idempotency key of a routine; with a `run_id`, one that this workflow has for its own calls. Answered
-    with Answer: the run that held it, if any."""
+    """Free an idempotency key that this producer ("": "default") has for a routine; with a `run_id`, one that this
+    workflow has for its own calls. Answered with Answer: the run that held it, if any."""
 
     routine: str
     key: str
     run_id: RunId = RunId("")
+    producer: str = ""
     ask_id: str = ""
     reply_to: str = ""
     plain: bool = False

@@ -69,6 +69,7 @@ class Options(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc
     idempotency_key: str = ""
     idempotency_scope: str = ""  # "global" ("" as well), or "run": of a workflow's call, the key is that workflow's own
     idempotency_ttl_ms: int | None = None
+    producer: str = ""  # whose the idempotency key is: of who triggers, by default the project "default"
     debounce: Debounce | None = None
     queue: str = ""
     concurrency_key: str = ""

@@ -61,7 +61,8 @@ class OutboxTable:
     """A table for triggers that wait for their transaction to commit. It belongs to the user's `metadata`, and is
     created and migrated with it.
 
-    `project` is the one of the settings, unless it is given: with it equal arguments find a cached result.
+    `project` is the one of the settings, unless it is given: with it equal arguments find a cached
+    result, and it is the producer of idempotency keys.
     """
 
     def __init__(self, metadata: MetaData, *, name: str = NAME, project: str | None = None) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypedDict, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
@@ -33,7 +34,7 @@ Duration = str | float | timedelta
 
 
 Scope = Literal["global", "run"]
-"""Whose an idempotency key is: the routine's, or (of a workflow's call) that workflow's own."""
+"""Whose an idempotency key is: the producer's, or (of a workflow's call) that workflow's own."""
 
 
 class _DebounceKey(TypedDict):
@@ -63,6 +64,7 @@ class TriggerOptions(TypedDict, total=False):
     idempotency_key: str
     idempotency_scope: Scope
     idempotency_ttl: Duration
+    producer: str
     debounce: Debouncing
     queue: str
     concurrency_key: str
@@ -75,7 +77,7 @@ class TriggerOptions(TypedDict, total=False):
     on_parent_end: Children
 
 
-_TEXTS: Final = frozenset({"idempotency_key", "queue", "concurrency_key", "pool"})
+_TEXTS: Final = frozenset({"idempotency_key", "producer", "queue", "concurrency_key", "pool"})
 _DURATIONS: Final = frozenset(
     {"delay", "ttl", "deadline", "timeout", "retry_first", "retry_max", "version_deadline", "idempotency_ttl"}
 )
@@ -100,6 +102,13 @@ def to_message(options: TriggerOptions) -> Options:
     _check_retries(fields)
     _check_keys(fields)
     return Options(**fields)
+
+
+def of_project(options: Options, project: str) -> Options:
+    """The same, with the project as the producer of an idempotency key that names none."""
+    if not options.idempotency_key or options.producer or options.idempotency_scope == "run":
+        return options
+    return replace(options, producer=project)
 
 
 def _milliseconds(name: str, value: Duration) -> int:
@@ -209,9 +218,11 @@ def _check_keys(fields: Mapping[str, Any]) -> None:
     ttl = fields.get("idempotency_ttl_ms")
     if ttl is not None and ttl < SHORTEST_KEY_MS:
         raise UsageError("option idempotency_ttl: a key is held for at least 1 s")
-    for name in ("idempotency_scope", "idempotency_ttl_ms"):
+    for name in ("idempotency_scope", "idempotency_ttl_ms", "producer"):
         if name in fields and not fields.get("idempotency_key"):
             raise UsageError(f"option {name.removesuffix('_ms')}: it is for an idempotency_key, and there is none")
+    if fields.get("producer") and fields.get("idempotency_scope") == "run":
+        raise UsageError("option producer: a key in the scope 'run' is that workflow's own; leave one of the two out")
     if "debounce" in fields and fields.get("delay_ms"):
         raise UsageError("option debounce: it has a delay of its own; leave the option delay out")
 

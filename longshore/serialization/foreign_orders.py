@@ -73,10 +73,11 @@ class ForeignReset(msgspec.Struct, tag_field="type", tag="reset_key", forbid_unk
     routine: str
     key: str
     run_id: str = ""
+    producer: str = ""
 
     def own(self) -> Command:
         """See ResetKey."""
-        return ResetKey(self.routine, self.key, RunId(self.run_id), plain=True)
+        return ResetKey(self.routine, self.key, RunId(self.run_id), self.producer, plain=True)
 
 
 class ForeignRerun(_Foreign, tag="rerun"):

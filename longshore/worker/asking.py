@@ -16,6 +16,7 @@ from longshore.core.ids import ENTROPY_BYTES, Address, RunId, uuid7
 from longshore.core.message import Call, Commands, Edits, Options, Timer, Value, Wait
 from longshore.core.versions import LATEST, PINNED
 from longshore.engine.steps import NewCall, NewTimer
+from longshore.routines.options import of_project
 from longshore.routines.routine import Call as RoutineCall
 from longshore.telemetry import ids
 from longshore.worker.attempt import Attempt
@@ -92,7 +93,7 @@ def _call(bench: Bench, attempt: Attempt, new: NewCall, now: datetime, entropy: 
         input=value,
         child_id=child_id,
         version=version,
-        options=_options(call),
+        options=_options(call, bench.project),
         cache_key=bench.cache_key(routine, call.arguments)
         if routine.policy.cache and version == routine.version
         else "",
@@ -112,10 +113,12 @@ def _version(call: RoutineCall[Any], attempt: Attempt) -> str:
     return call.routine.version if said == PINNED else said
 
 
-def _options(call: RoutineCall[Any]) -> Options | None:
+def _options(call: RoutineCall[Any], project: str) -> Options | None:
     """What the call asks for, else what the author of the called routine says of it as a child. Its version stands
-    beside them."""
+    beside them. A key is this project's unless it says another."""
     options, word = call.options, call.routine.policy.on_parent_end
+    if options is not None and options.idempotency_key:
+        options = of_project(options, project)
     if options is not None and options.version:
         options = msgspec.structs.replace(options, version="")
     if word is None or (options is not None and options.on_parent_end):

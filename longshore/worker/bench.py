@@ -63,7 +63,7 @@ class Bench:
 
     def __init__(self, cargo: Cargo, project: str) -> None:
         self._cargo = cargo
-        self._project = project
+        self.project = project
 
     def arguments(self, start: Start, routine: Routine[..., Any]) -> Arguments:
         """The bound arguments of a Start. Raises what `judge` knows."""
@@ -138,7 +138,7 @@ class Bench:
     def cache_key(self, routine: Routine[..., Any], arguments: Arguments) -> str:
         """The key under which equal calls share a result; "" if the arguments have no digest."""
         try:
-            return cache_key(self._project, routine.name, routine.version, routine.signature.digest(arguments))
+            return cache_key(self.project, routine.name, routine.version, routine.signature.digest(arguments))
         except EncodingError:
             return ""  # coerced to something that cannot travel: equal calls cannot be told
 

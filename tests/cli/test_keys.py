@@ -15,8 +15,17 @@ def test_a_key_makes_one_run_until_it_is_freed(dev: Terminal) -> None:
     assert dev.json("runs", "show", first["run_id"])["idempotency_key"] == "mine"
     told = dev.json("runs", "reset-key", "nap", "mine")
     assert (told["reset"], told["run_id"]) == (True, first["run_id"])
-    assert dev.run("runs", "reset-key", "nap", "mine").stdout.strip() == "no run held this key"
+    assert dev.run("runs", "reset-key", "nap", "mine").stdout.strip() == "no run held this key of the producer default"
     assert dev.json(*words)["run_id"] != first["run_id"]
+
+
+def test_a_key_is_its_producers_own(dev: Terminal) -> None:
+    words = ["trigger", "nap", "--arg", "seconds=0", "--idempotency-key", "whose"]
+    ours, shops = dev.json(*words)["run_id"], dev.json(*words, "--producer", "shop")["run_id"]
+    assert ours != shops == dev.json(*words, "--producer", "shop")["run_id"]
+    assert dev.json("runs", "show", shops)["producer"] == "shop"
+    assert dev.json("runs", "reset-key", "nap", "whose", "--producer", "shop")["run_id"] == shops
+    assert dev.json(*words)["run_id"] == ours
 
 
 def test_triggers_with_a_debounce_are_one_run(dev: Terminal) -> None:

@@ -68,6 +68,49 @@ def test_a_key_is_its_routines_own_whatever_the_version() -> None:
     assert world.book.begun.key_of[first] == "k"
 
 
+def test_a_key_is_its_producers_own_and_the_default_project_is_one_of_them() -> None:
+    world = World()
+    mine = keyed(world, producer="shop")
+    assert keyed(world, producer="shop") == mine
+    others = keyed(world, producer="billing")
+    nobodys = keyed(world)
+    assert len({mine, others, nobodys}) == 3
+    assert keyed(world, producer="default") == nobodys
+    assert world.book.begun.producer_of == {mine: "shop", others: "billing", nobodys: "default"}
+    world.restart()
+    assert [keyed(world, producer=one) for one in ("shop", "billing", "")] == [mine, others, nobodys]
+
+
+def test_freeing_a_key_frees_that_of_its_producer_alone() -> None:
+    world = World()
+    mine, others = keyed(world, producer="shop"), keyed(world, producer="billing")
+    world.command(ResetKey("t", "k", producer="shop", ask_id="a", reply_to="client"))
+    assert told(world).data == {"routine": "t", "key": "k", "producer": "shop", "reset": True, "run_id": mine}
+    assert keyed(world, producer="shop") != mine and keyed(world, producer="billing") == others
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        ({"producer": "a\0b"}, "can be printed"),
+        ({"producer": "p" * 257}, "at most 256 characters"),
+        ({"producer": "p", "run_id": "00000000-0000-7000-8000-000000000000"}, "has no other producer"),
+    ],
+)
+def test_a_producer_that_cannot_be_is_refused_and_nothing_is_stored(order: dict[str, Any], text: str) -> None:
+    world = World()
+    world.command(ResetKey("t", "k", ask_id="a", reply_to="client", **order))
+    assert told(world).error is not None
+    assert told(world).error["rule"] == "producer" and text in told(world).error["text"]  # type: ignore[index]
+    if "run_id" not in order:
+        world.trigger("t", idempotency_key="k", **order)
+        said = world.replies[-1][1]
+        assert isinstance(said, Rejected) and said.rule == "producer" and not world.book.runs
+    world.trigger("t", producer="shop")
+    said = world.replies[-1][1]
+    assert isinstance(said, Rejected) and said.text == "producer is for an idempotency_key, and there is none"
+
+
 @pytest.mark.parametrize(("ttl_ms", "seconds"), [(None, 30 * DAY), (1000, 1), (3_600_000, 3600)])
 def test_a_key_is_held_for_thirty_days_or_as_long_as_its_first_trigger_says(ttl_ms: int | None, seconds: int) -> None:
     world = World()
@@ -105,9 +148,9 @@ def test_a_key_is_freed_by_order_and_freeing_it_again_is_no_mistake() -> None:
     first = keyed(world)
     order = ResetKey("t@1.0.0", "k", ask_id="ask", reply_to="client")
     world.command(order)
-    assert told(world).data == {"routine": "t", "key": "k", "reset": True, "run_id": first}
+    assert told(world).data == {"routine": "t", "key": "k", "producer": "default", "reset": True, "run_id": first}
     world.command(order)
-    assert told(world).data == {"routine": "t", "key": "k", "reset": False, "run_id": ""}
+    assert told(world).data == {"routine": "t", "key": "k", "producer": "default", "reset": False, "run_id": ""}
     second = keyed(world)
     assert second != first and world.status(first) is S.PENDING_VERSION
     new = world.run_id()

@@ -57,6 +57,35 @@ async def test_a_hundred_parallel_triggers_of_many_clients_make_one_run(house: H
     assert len({run_id for ids in found for run_id in ids}) == 1 and marks(tmp_path, "one") == 1
 
 
+async def test_a_key_is_the_producers_who_are_projects_or_say_a_name(house: House, tmp_path: Path) -> None:
+    key = secrets.token_hex(8)
+
+    async def mark(project: str, name: str, **options: Any) -> str:
+        settings = house.settings().model_copy(update={"project": project})
+        async with Client(settings=settings, telemetry=Telemetry()) as client:
+            run = await client.trigger("mark", args=[str(tmp_path), name], idempotency_key=key, **options)
+            await run.result(timeout=20)
+            info = await run.info()
+            assert (info.idempotency_key, info.producer) == (key, options.get("producer", project))
+            return run.id
+
+    shops, again = await mark("shop", "a"), await mark("shop", "b")
+    billings, nobodys = await mark("billing", "c"), await mark("default", "d")
+    assert shops == again and len({shops, billings, nobodys}) == 3
+    assert await mark("billing", "e", producer="shop") == shops
+    options = {"idempotency_key": key, "producer": "shop"}
+    body = {"type": "trigger", "routine": "mark", "args": [str(tmp_path), "f"], "options": options}
+    nobody = body | {"options": {"idempotency_key": key}}
+    letters = [{"body": json.dumps(one), "correlation_id": name} for one, name in ((body, "shop"), (nobody, "none"))]
+    found = {one["correlation_id"]: one["body"]["run_id"] for one in await run_foreign(house, letters, answers=2)}
+    assert found == {"shop": shops, "none": nobodys}
+    reset = {"type": "reset_key", "routine": "mark", "key": key, "producer": "billing"}
+    (told,) = await run_foreign(house, [{"body": json.dumps(reset), "correlation_id": "reset"}], answers=1)
+    assert told["body"]["data"]["run_id"] == billings
+    assert await mark("shop", "g") == shops and await mark("billing", "h") != billings
+    assert [marks(tmp_path, name) for name in "abcdefgh"] == [1, 0, 1, 1, 0, 0, 0, 1]
+
+
 async def test_a_key_is_freed_by_failure_and_by_order(house: House, client: Client, tmp_path: Path) -> None:
     key = secrets.token_hex(8)
     failed = await client.trigger(started.fail("no"), idempotency_key=key)
@@ -184,6 +213,8 @@ async def test_the_same_as_json(house: House, client: Client, tmp_path: Path) ->
 async def test_options_that_cannot_be_are_usage_errors_before_anything_is_sent(client: Client, tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"idempotency_ttl": "1h"}, "idempotency_ttl: it is for an idempotency_key"),
+        ({"producer": "shop"}, "producer: it is for an idempotency_key"),
+        ({"idempotency_key": "k", "producer": ""}, "producer: '' is not a text"),
         ({"idempotency_key": "k", "idempotency_ttl": "500ms"}, "at least 1 s"),
         ({"idempotency_key": "k", "idempotency_ttl": "31d"}, "over 30 days"),
         ({"idempotency_key": "k", "idempotency_scope": "all"}, "neither 'global' nor 'run'"),
@@ -208,6 +239,8 @@ async def test_options_that_cannot_be_are_usage_errors_before_anything_is_sent(c
         await client.reset_idempotency_key("", "k")
     with pytest.raises(UsageError, match="is no UUID"):
         await client.reset_idempotency_key("mark", "k", run_id="x")
+    with pytest.raises(UsageError, match="its workflow's own"):
+        await client.reset_idempotency_key("mark", "k", run_id="00000000-0000-7000-8000-000000000000", producer="shop")
     with pytest.raises(Rejected, match="1 to 256 characters"):
         await client.reset_idempotency_key("mark", "k" * 300)
     assert marks(tmp_path, "never") == 0

@@ -23,6 +23,7 @@ class Begun:
         self.rerun_of: dict[RunId, RunId] = {}
         self.keys: dict[str, tuple[RunId, datetime]] = {}
         self.key_of: dict[RunId, str] = {}
+        self.producer_of: dict[RunId, str] = {}
         self.debounced: dict[str, Debounced] = {}
         self.joints: dict[JointKey, Joint] = {}
         self.told: set[JointKey] = set()
@@ -59,7 +60,8 @@ class Begun:
             book.inputs[new_id], book.tags[new_id] = book.inputs[source], book.tags[source]
             book.metadata[new_id] = copy.deepcopy(book.metadata[source])
             self.rerun_of[new_id] = source
-        self.key_of.update(made.keyed)
+        self.key_of.update({run_id: key for run_id, key, _ in made.keyed})
+        self.producer_of.update({run_id: producer for run_id, _, producer in made.keyed})
         for run_id, one in made.renewed.items():
             book.inputs[run_id], book.tags[run_id] = one.input, list(one.tags)
             book.metadata[run_id] = dict(one.metadata)

@@ -127,7 +127,7 @@ class Beginning:
         head = f"UPDATE run SET {taken}, rerun_of = source.id FROM (VALUES "
         tail = ") AS v JOIN run AS source ON source.id = v.column2 WHERE run.id = v.column1"
         self._reruns = ManyRows(lambda size: head + ", ".join([f"({mark}, {mark})"] * size) + tail)
-        self._keyed = update("run", ("id", "idempotency_key"), mark)
+        self._keyed = update("run", ("id", "idempotency_key", "producer"), mark)
         self._reset = ManyKeys("DELETE FROM idempotency WHERE key IN ({keys})", mark)
         self._debounced = upsert("debounce", ("key", "run_id", "first_at", "ends_at", "kept_until"), mark)
         self._renewed = update("run", _RENEWED, mark)

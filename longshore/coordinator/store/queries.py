@@ -35,7 +35,7 @@ LISTED: Final = (
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
     run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
     run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
-    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id, run.c.idempotency_key,
+    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id, run.c.idempotency_key, run.c.producer,
 )  # fmt: skip
 """Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
@@ -320,6 +320,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         "address": row["parent_address"],
         "rerun_of": row["rerun_of"],
         "idempotency_key": row["idempotency_key"],
+        "producer": row["producer"],
         "batch_id": row["batch_id"],
         "schedule_id": row["schedule_id"],
         "root_id": row["root_id"],

@@ -53,6 +53,7 @@ run: Final = Table(
     Column("spared", BigInteger, nullable=False, server_default="0"),
     Column("pausing", Text, nullable=False, server_default=""),
     Column("idempotency_key", Text, nullable=False, server_default=""),
+    Column("producer", Text, nullable=False, server_default=""),
     text_column("reply_to"),
     text_column("correlation_id"),
     whole("wants_outcome"),

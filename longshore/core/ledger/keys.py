@@ -1,7 +1,8 @@
 """Rules of idempotency keys: which run holds a key, for how long, and how it is freed.
 
-A key belongs to a routine, and in the scope "run" to the workflow that calls it as well. It is held for 30 days or as
-long as its trigger says; a run that ends FAILED, CRASHED, TIMED_OUT or SYSTEM_FAILURE frees it (`ending`).
+A key belongs to the producer that triggers and to a routine, or in the scope "run" to the workflow that calls. It is
+held for 30 days or as long as its trigger says; a run that ends FAILED, CRASHED, TIMED_OUT or SYSTEM_FAILURE frees it
+(`ending`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from longshore.core.ledger.state import Round, State
 from longshore.core.message import Options, ResetKey
 
 GLOBAL: Final = "global"
+DEFAULT: Final = "default"
+"""The producer of who says nothing of one, and of every trigger of the default project."""
 RUN: Final = "run"
 SHORTEST_MS: Final = 1000
 MAX_KEY: Final = 256
 
 
-def row_of(routine: str, key: str, parent_id: RunId = RunId("")) -> str:
-    """The key under which an idempotency key is kept: by routine, so that two routines never collide; with a parent the
-    key is that run's own."""
-    text = f"run\0{parent_id}\0{routine}\n{key}" if parent_id else f"{routine}\n{key}"
+def row_of(routine: str, key: str, producer: str = "", parent_id: RunId = RunId("")) -> str:
+    """The key under which an idempotency key is kept: by producer and routine, so that two of them never collide; with
+    a parent the key is that run's own."""
+    if parent_id:
+        text = f"run\0{parent_id}\0{routine}\n{key}"
+    elif producer in ("", DEFAULT):
+        text = f"{routine}\n{key}"
+    else:
+        text = f"of\0{producer}\0{routine}\n{key}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -32,7 +40,13 @@ def row_asked(options: Options, routine: str, parent_id: RunId = RunId("")) -> s
     """The row of the key that these options name; "" for none."""
     if not options.idempotency_key:
         return ""
-    return row_of(routine, options.idempotency_key, parent_id if options.idempotency_scope == RUN else RunId(""))
+    own = parent_id if options.idempotency_scope == RUN else RunId("")
+    return row_of(routine, options.idempotency_key, options.producer, own)
+
+
+def producer_of(options: Options) -> str:
+    """Whose the key of these options is; "" where it is a workflow's own."""
+    return "" if options.idempotency_scope == RUN else options.producer or DEFAULT
 
 
 def check(options: Options, longest_ms: int) -> Refusal | None:
@@ -42,9 +56,17 @@ def check(options: Options, longest_ms: int) -> Refusal | None:
         return "idempotency_scope", f"idempotency_scope is {scope[:64]!r}; it must be {GLOBAL} or {RUN}"
     if ttl is not None and not SHORTEST_MS <= ttl <= longest_ms:
         return "idempotency_ttl_ms", f"idempotency_ttl_ms is {ttl}; it must be from {SHORTEST_MS} to {longest_ms}"
-    if not options.idempotency_key and (scope or ttl is not None):
-        name = "idempotency_scope" if scope else "idempotency_ttl_ms"
+    if not options.idempotency_key and (scope or ttl is not None or options.producer):
+        name = "idempotency_scope" if scope else "idempotency_ttl_ms" if ttl is not None else "producer"
         return name, f"{name} is for an idempotency_key, and there is none"
+    return _check_producer(options.producer, is_own=scope == RUN)
+
+
+def _check_producer(producer: str, *, is_own: bool) -> Refusal | None:
+    if producer and is_own:
+        return "producer", "a key in the scope 'run' is that workflow's own: it has no other producer"
+    if len(producer) > MAX_KEY or not producer.isprintable():
+        return "producer", f"a producer is a name of at most {MAX_KEY} characters that can be printed"
     return None
 
 
@@ -72,6 +94,10 @@ def reset_order(state: State, round_: Round, order: ResetKey, actor: str) -> Non
         text = f"an idempotency key has 1 to {MAX_KEY} characters and belongs to a routine: give both"
         answer(round_, order, ("idempotency_key", text))
         return
+    problem = _check_producer(order.producer, is_own=bool(order.run_id))
+    if problem is not None:
+        answer(round_, order, problem)
+        return
     row = row_reset(order)
     run_id = holder(round_, row)
     if run_id is not None:
@@ -80,9 +106,11 @@ def reset_order(state: State, round_: Round, order: ResetKey, actor: str) -> Non
         changes.idempotency = [one for one in changes.idempotency if one[0] != row]
         changes.beginnings.keys_reset.append(row)
     routine = order.routine.partition("@")[0]
-    answer(round_, order, None, routine=routine, key=order.key, reset=run_id is not None, run_id=run_id or "")
+    producer = "" if order.run_id else order.producer or DEFAULT
+    told = {"routine": routine, "key": order.key, "producer": producer}
+    answer(round_, order, None, **told, reset=run_id is not None, run_id=run_id or "")
 
 
 def row_reset(order: ResetKey) -> str:
     """The row of the key that is to be freed."""
-    return row_of(order.routine.rpartition(":")[2].partition("@")[0], order.key, order.run_id)
+    return row_of(order.routine.rpartition(":")[2].partition("@")[0], order.key, order.producer, order.run_id)

@@ -307,7 +307,7 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
             run.cache_key = ""
     round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata, options.batch_id))
     if options.idempotency_key:
-        round_.changes.beginnings.keyed.append((run.id, options.idempotency_key))
+        round_.changes.beginnings.keyed.append((run.id, options.idempotency_key, keys.producer_of(options)))
     if options.debounce is not None:
         debouncing.begun(round_, run, options)
     delay = debouncing.delay_of(options)

@@ -62,7 +62,8 @@ def upgrade() -> None:
 
 
 def _beginnings() -> None:
-    op.add_column("run", sa.Column("idempotency_key", sa.Text(), nullable=False, server_default=""))
+    for name in ("idempotency_key", "producer"):
+        op.add_column("run", sa.Column(name, sa.Text(), nullable=False, server_default=""))
     op.create_index("idempotency_expires", "idempotency", ["expires_at"])
     op.create_table(
         "debounce",
@@ -166,7 +167,8 @@ def downgrade() -> None:
     for name in ("joint", "debounce"):
         op.drop_table(name)
     op.drop_index("idempotency_expires", "idempotency")
-    op.drop_column("run", "idempotency_key")
+    for name in ("producer", "idempotency_key"):
+        op.drop_column("run", name)
     op.drop_table("schedule")
     op.drop_index("run_schedule", "run")
     op.drop_column("run", "schedule")
