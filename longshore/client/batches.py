@@ -15,8 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from longshore.client.conversation import Conversation
 from longshore.core.errors import LongshoreError, NotYetAccepted, Rejected
-from longshore.core.message import MAX_ITEMS
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.message import MAX_ITEMS, AbortBatch, OpenBatch, SealBatch
 from longshore.routines import Call
 
 _log = logging.getLogger("longshore.client")

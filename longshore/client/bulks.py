@@ -13,7 +13,7 @@ from longshore.client.orders import batch_id_of, new_batch_id, seconds
 from longshore.client.person import person
 from longshore.core.bulks import RUNNING, TEXTS, RunFilter, problem_of
 from longshore.core.errors import UnavailableError, UsageError, nearest
-from longshore.core.orders import AbortBulk, Bulk
+from longshore.core.message import AbortBulk, Bulk
 from longshore.routines.options import Duration
 
 FIRST_PAUSE: Final = 0.05

@@ -9,7 +9,7 @@ import msgspec
 from longshore.client.conversation import Conversation
 from longshore.core.errors import UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.parts import Recorded
+from longshore.core.message import Recorded
 
 _TRIES: Final = 5
 

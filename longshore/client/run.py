@@ -21,8 +21,7 @@ from longshore.client.orders import fork_of, rerun_of, reschedule_of, seconds
 from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError
 from longshore.core.ids import RunId
-from longshore.core.message import Cancel, Pause, Resume, RunChanged
-from longshore.core.parts import Recorded
+from longshore.core.message import Cancel, Pause, Recorded, Resume, RunChanged
 from longshore.core.run import FINAL, Status
 from longshore.routines.options import Duration
 

@@ -1,4 +1,5 @@
-"""The parts that messages are made of: values and claim checks, failures, options, offers, the rows of a journal.
+"""The root of all messages and the parts they are made of: values and claim checks, failures, options, offers, the
+rows of a journal.
 
 `*_ms` are milliseconds; `*_at` are aware UTC datetimes.
 """
@@ -6,11 +7,22 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from longshore.core.ids import Address, RunId
+
+PROTOCOL: Final = 1
+
+
+def tag_of(name: str) -> str:
+    """A message's tag, from the name of its class."""
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+class Message(msgspec.Struct, tag=tag_of, tag_field="type", omit_defaults=True, gc=False):
+    """The root of all messages; the tag is the class name in snake_case."""
 
 
 class ClaimCheck(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

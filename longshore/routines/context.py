@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from longshore.core.errors import NoRunError, UsageError
 from longshore.core.ids import RunId
-from longshore.core.parts import Edit
+from longshore.core.message import Edit
 from longshore.core.schedules import ScheduledTick
 from longshore.routines.metadata import Metadata
 

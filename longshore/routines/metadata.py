@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.errors import UsageError
+from longshore.core.message import Edit
 from longshore.core.metadata import (
     ADD_TAG,
     APPEND,
@@ -25,7 +26,6 @@ from longshore.core.metadata import (
     encode,
     problem,
 )
-from longshore.core.parts import Edit
 
 SELF: Final = "self"
 PARENT: Final = "parent"

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
-from longshore.core.message import Options
-from longshore.core.parts import Debounce
+from longshore.core.message import Debounce, Options
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.queues import NAMESPACE
 from longshore.core.versions import LATEST, PINNED, is_version

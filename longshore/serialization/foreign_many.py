@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from longshore.core.bulks import RunFilter
-from longshore.core.orders import AbortBatch, AbortBulk, Bulk, Command, OpenBatch, SealBatch
+from longshore.core.message import AbortBatch, AbortBulk, Bulk, Command, OpenBatch, SealBatch
 
 
 class _Foreign(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):

@@ -11,8 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.errors import ArgumentError, DecodeError, PayloadCorrupt, PayloadUnavailable
-from longshore.core.message import CallRow, JournalPage, Start
-from longshore.core.parts import ClaimCheck, Delivery, Recorded
+from longshore.core.message import CallRow, ClaimCheck, Delivery, JournalPage, Recorded, Start
 from longshore.core.run import Status
 from longshore.engine.steps import Completed, Nondeterministic, Raised
 from longshore.routines.catalog import AnyRoutine, Catalog

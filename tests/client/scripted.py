@@ -10,9 +10,13 @@ from typing import Any
 from longshore.broker.bus import Bus, Consumer, Incoming, Outgoing
 from longshore.core.envelope import Names
 from longshore.core.message import (
+    AbortBatch,
+    AbortBulk,
     Accepted,
     Answer,
     Ask,
+    BatchOrder,
+    Bulk,
     Cancel,
     Command,
     CreateSchedule,
@@ -21,16 +25,18 @@ from longshore.core.message import (
     Fork,
     LimitQueue,
     Message,
+    OpenBatch,
     PauseQueue,
     PauseSchedule,
+    QueueOrder,
     Rejected,
     Resume,
     ResumeQueue,
     ResumeSchedule,
     RunChanged,
+    SealBatch,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, AbortBulk, BatchOrder, Bulk, OpenBatch, QueueOrder, SealBatch
 from longshore.core.run import FINAL
 from longshore.serialization.arguments import decode_arguments
 from longshore.serialization.envelope import pack, unpack_commands

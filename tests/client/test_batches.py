@@ -13,7 +13,7 @@ from longshore import Order
 from longshore.client import Client, Run
 from longshore.client.batches import KEEP_EVERY, WINDOW, Keeper, in_order
 from longshore.core.errors import BatchAborted, EncodingError, UsageError
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.message import AbortBatch, OpenBatch, SealBatch
 from tests.client.routines import add, slow
 from tests.client.scripted import Scripted
 

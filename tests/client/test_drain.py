@@ -18,7 +18,8 @@ async def test_workers_are_told_to_leave_by_id_or_by_what_they_are(client: Clien
     await client.drain_worker(pool="p", host="h", version="t@1.0.0", grace="1m")
     first, second = coordinator.drains
     assert (first.worker_id, first.grace_ms) == ("w1", None)
-    assert second == DrainWorker("", "p", "h", "t@1.0.0", 60_000, second.ask_id, client.id)  # type: ignore[arg-type]
+    sender: Any = {"ask_id": second.ask_id, "reply_to": client.id}
+    assert second == DrainWorker(pool="p", host="h", version="t@1.0.0", grace_ms=60_000, **sender)
 
 
 @pytest.mark.parametrize(

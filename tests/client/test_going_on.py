@@ -12,8 +12,7 @@ from longshore.client import Client
 from longshore.client.person import person
 from longshore.core.errors import Rejected, UnavailableError, UsageError
 from longshore.core.ids import Address, RunId
-from longshore.core.message import Ask, CallRow, ClaimCheck, Delivery, Failure
-from longshore.core.parts import Recorded
+from longshore.core.message import Ask, CallRow, ClaimCheck, Delivery, Failure, Recorded
 from tests.client.routines import slow
 from tests.client.scripted import Scripted
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from longshore.core.changes import Changes
 from longshore.core.ids import RunId
-from longshore.core.message import LimitQueue, Options, PauseQueue, Rejected, ResumeQueue, Start
-from longshore.core.orders import QueueOrder
+from longshore.core.message import LimitQueue, Options, PauseQueue, QueueOrder, Rejected, ResumeQueue, Start
 from longshore.core.queues import QueueRow, Rate
 from tests.coordinator.conftest import Book, Site, stop
 from tests.coordinator.peers import WITHIN, Caller, Worker, task

@@ -11,8 +11,7 @@ from longshore.coordinator.asks import answer
 from longshore.coordinator.store.recordings import recorded
 from longshore.core.changes import Changes, NewCall, NewDelivery
 from longshore.core.ids import Address, RunId
-from longshore.core.message import MAX_BODY, Answer, Ask, Failure
-from longshore.core.parts import Recorded
+from longshore.core.message import MAX_BODY, Answer, Ask, Failure, Recorded
 from longshore.core.run import Flow, Run, Status
 from longshore.serialization.envelope import pack
 from tests.coordinator.conftest import Book

@@ -9,8 +9,19 @@ import pytest
 from longshore.core.bulks import RunFilter
 from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.message import Accepted, Answer, Call, Commands, Options, Rejected, Trigger
-from longshore.core.orders import AbortBatch, Bulk, OpenBatch, SealBatch
+from longshore.core.message import (
+    AbortBatch,
+    Accepted,
+    Answer,
+    Bulk,
+    Call,
+    Commands,
+    OpenBatch,
+    Options,
+    Rejected,
+    SealBatch,
+    Trigger,
+)
 from longshore.core.run import Status
 from tests.core.stages import stage
 from tests.simulation.world import CLIENT, World, task

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from longshore.core.bulks import RunFilter
-from longshore.core.message import Answer, Cancel, LimitQueue
-from longshore.core.orders import AbortBulk, Bulk
+from longshore.core.message import AbortBulk, Answer, Bulk, Cancel, LimitQueue
 from longshore.core.run import Status
 from tests.core.stages import stage
 from tests.simulation.world import CLIENT, World

@@ -13,6 +13,7 @@ from longshore.core.message import (
     Accepted,
     Answer,
     Cancel,
+    Debounce,
     LimitQueue,
     Options,
     Pause,
@@ -22,7 +23,6 @@ from longshore.core.message import (
     RunChanged,
     Trigger,
 )
-from longshore.core.parts import Debounce
 from tests.core.stages import S
 from tests.core.test_keys import Caller, house
 from tests.simulation.world import World, task

@@ -198,7 +198,7 @@ def test_a_blocked_run_is_resumed_with_its_counts_at_zero_and_the_history_says_w
     scene = stage(S.BLOCKED)
     world = scene.world
     assert world.row(scene.run_id).losses == 10
-    world.command(Resume(scene.run_id, "ann@ship", "new module", "ask", "client"))
+    world.command(Resume(scene.run_id, "ann@ship", "new module", ask_id="ask", reply_to="client"))
     assert answers(world)[-1].data == {"run_id": scene.run_id, "status": "QUEUED"}
     resumed = next(row for row in world.history(scene.run_id) if row.from_status == "BLOCKED")
     assert (resumed.to_status, resumed.reason) == ("QUEUED", "resumed by ann@ship: new module")

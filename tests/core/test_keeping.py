@@ -11,8 +11,7 @@ from longshore.core.changes import ObjectsRemoved, Unreadable
 from longshore.core.errors import UsageError
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import Keep, KeepRow, keep_of
-from longshore.core.message import Answer, Ask, Call, Commands, Finished, Fork, Options, RunChanged, Start
-from longshore.core.orders import SealBatch
+from longshore.core.message import Answer, Ask, Call, Commands, Finished, Fork, Options, RunChanged, SealBatch, Start
 from tests.simulation.keeping import LARGE
 from tests.simulation.world import CLIENT, World, task, workflow
 

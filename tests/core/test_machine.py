@@ -131,7 +131,7 @@ class Throwing(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         run_id = data.draw(st.sampled_from(sorted(self.world.book.runs)))
-        self._take(Inbound(messages=[Cancel(run_id, "no", "ask", CLIENT)]))
+        self._take(Inbound(messages=[Cancel(run_id, "no", ask_id="ask", reply_to=CLIENT)]))
 
     @precondition(lambda self: self.world.book.runs)
     @rule(data=st.data())
@@ -139,7 +139,7 @@ class Throwing(RuleBasedStateMachine):
         runs = self.world.book.runs
         blocked = sorted(run.id for run in runs.values() if run.status is Status.BLOCKED)
         run_id = data.draw(st.sampled_from(blocked or sorted(runs)))
-        self._take(Inbound(messages=[Resume(run_id, "ann", "", "ask", CLIENT)]))
+        self._take(Inbound(messages=[Resume(run_id, "ann", ask_id="ask", reply_to=CLIENT)]))
 
     @precondition(lambda self: self.world.book.runs)
     @rule(data=st.data(), number=st.integers(0, 9), twice=st.booleans())

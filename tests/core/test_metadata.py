@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longshore.core.message import Edit
 from longshore.core.metadata import (
     ADD_TAG,
     APPEND,
@@ -25,7 +26,6 @@ from longshore.core.metadata import (
     problem_of_all,
     weight,
 )
-from longshore.core.parts import Edit
 
 VALUES = st.one_of(
     st.none(),

@@ -19,6 +19,7 @@ from longshore.core.message import (
     Cancel,
     Checkpoint,
     Commands,
+    Edit,
     Fetch,
     Finished,
     Fork,
@@ -33,7 +34,6 @@ from longshore.core.message import (
     Started,
     Suspended,
 )
-from longshore.core.parts import Edit
 from longshore.core.run import ALLOWED, FINAL, WAITING, WITH_WORKER, Run, Status
 from tests.core.stages import BOOM, S, Stage, stage
 

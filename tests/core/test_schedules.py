@@ -15,13 +15,13 @@ from longshore.core.message import (
     Answer,
     ClaimCheck,
     CreateSchedule,
+    Debounce,
     DeleteSchedule,
     LimitQueue,
     Options,
     PauseSchedule,
     ResumeSchedule,
 )
-from longshore.core.parts import Debounce
 from longshore.core.run import Status
 from longshore.core.schedules import ScheduledTick, spread_of
 from tests.simulation.world import EPOCH, World, task, workflow

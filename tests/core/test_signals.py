@@ -19,7 +19,7 @@ MONTH = timedelta(days=30)
 
 def send(world: World, run_id: RunId, name: str = "approved", value: Any = b"yes", *, again: str = "") -> Answer:
     """A client's signal (with this id, or one of its own), and what it is answered."""
-    signal = Signal(run_id, name, value, again or world.run_id(), "ask", "client")
+    signal = Signal(run_id, name, value, again or world.run_id(), ask_id="ask", reply_to="client")
     world.command(signal)
     _, answer = world.replies[-1]
     assert isinstance(answer, Answer)

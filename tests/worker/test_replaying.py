@@ -12,8 +12,7 @@ import pytest
 from longshore import context, define
 from longshore.core.errors import RunCrashed
 from longshore.core.ids import Address
-from longshore.core.message import CallRow, ClaimCheck, Delivery
-from longshore.core.parts import Recorded
+from longshore.core.message import CallRow, ClaimCheck, Delivery, Recorded
 from longshore.payloads import Cargo, open_store
 from longshore.routines.catalog import Catalog
 from longshore.serialization.arguments import encode_arguments

@@ -27,7 +27,7 @@ from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, histor
 from longshore.coordinator.store.tables_beside import dead_letter, owner
 from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
-from longshore.core.parts import Recorded
+from longshore.core.message import Recorded
 from longshore.core.run import FINAL, Status
 from longshore.core.schedules import Schedule, ScheduleFacts
 

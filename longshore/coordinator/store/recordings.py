@@ -14,8 +14,7 @@ from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.journals import deliveries_after
 from longshore.coordinator.store.statements import marks_of
 from longshore.core.ids import RunId
-from longshore.core.message import ClaimCheck, Delivery, Value
-from longshore.core.parts import Recorded
+from longshore.core.message import ClaimCheck, Delivery, Recorded, Value
 
 LIMIT: Final = 600 * 1024
 _ROW: Final = 200

@@ -12,8 +12,7 @@ from typing import Any, Final
 from longshore.core.batches import ABORTED, BATCH_ID, BATCH_ID_RULE, OPEN, SEALED, UNKNOWN, Batch, fields_of
 from longshore.core.ledger.recording import reply
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer
-from longshore.core.orders import AbortBatch, OpenBatch, SealBatch
+from longshore.core.message import AbortBatch, Answer, OpenBatch, SealBatch
 
 MIN_PATIENCE_MS: Final = 1_000
 MAX_PATIENCE_MS: Final = 24 * 3600 * 1000

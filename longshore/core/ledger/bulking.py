@@ -14,8 +14,7 @@ from longshore.core.ids import ENTROPY_BYTES, RunId, uuid7
 from longshore.core.ledger import canceling, delivering, limiting, rerunning
 from longshore.core.ledger.recording import reply
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Answer
-from longshore.core.orders import AbortBulk, Bulk
+from longshore.core.message import AbortBulk, Answer, Bulk
 from longshore.core.run import FINAL, Status
 
 MAX_REASON: Final = 1000

@@ -16,8 +16,7 @@ from longshore.core.ids import RunId
 from longshore.core.ledger import caching, limiting
 from longshore.core.ledger.recording import Refusal, move, note
 from longshore.core.ledger.state import Round, State
-from longshore.core.message import Options, Value
-from longshore.core.parts import Debounce
+from longshore.core.message import Debounce, Options, Value
 from longshore.core.run import Run, Status, has_started
 
 TRAILING: Final = "trailing"

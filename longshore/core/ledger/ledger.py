@@ -56,10 +56,13 @@ from longshore.core.ledger.counting import Counting
 from longshore.core.ledger.recording import ended, outcome_of, reply
 from longshore.core.ledger.state import Round, Session, State
 from longshore.core.message import (
+    AbortBatch,
+    AbortBulk,
     Annotate,
     Annotated,
     Ask,
     Beat,
+    Bulk,
     Bye,
     Cancel,
     Checkpoint,
@@ -75,6 +78,7 @@ from longshore.core.message import (
     Hello,
     LimitQueue,
     Mark,
+    OpenBatch,
     Pause,
     PauseQueue,
     PauseSchedule,
@@ -89,12 +93,12 @@ from longshore.core.message import (
     ResumeQueue,
     ResumeSchedule,
     RunChanged,
+    SealBatch,
     Signal,
     Started,
     Suspended,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, AbortBulk, Bulk, OpenBatch, SealBatch
 from longshore.core.records import ReturnedReply
 from longshore.core.run import Run
 

@@ -24,9 +24,12 @@ from longshore.core.ledger import (
 )
 from longshore.core.ledger.state import State
 from longshore.core.message import (
+    AbortBatch,
+    AbortBulk,
     Annotate,
     Annotated,
     Ask,
+    Bulk,
     Cancel,
     Commands,
     CompleteToken,
@@ -34,6 +37,8 @@ from longshore.core.message import (
     DeleteSchedule,
     Finished,
     Fork,
+    OpenBatch,
+    Options,
     Pause,
     PauseSchedule,
     Released,
@@ -42,12 +47,11 @@ from longshore.core.message import (
     ResetKey,
     Resume,
     ResumeSchedule,
+    SealBatch,
     Signal,
     Suspended,
     Trigger,
 )
-from longshore.core.orders import AbortBatch, AbortBulk, Bulk, OpenBatch, SealBatch
-from longshore.core.parts import Options
 from longshore.core.run import Run, Status
 
 

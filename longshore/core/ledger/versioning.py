@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from longshore.core.ledger.state import Round, State
-from longshore.core.parts import Options
+from longshore.core.message import Options
 from longshore.core.run import Run
 from longshore.core.versions import LATEST, is_version
 
