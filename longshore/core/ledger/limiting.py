@@ -133,10 +133,15 @@ def counted_anew(state: State, row: QueueRow) -> Queue:
     return queue
 
 
-def _over(state: State, name: str) -> list[Queue]:
+def _over(state: State, name: str) -> tuple[Queue, ...]:
     """The queues with a rule in which a run of this queue is counted."""
     queues = state.queues
-    return [queue for queue in (queues.get(name), queues.get(NAMESPACE)) if queue is not None]
+    if not queues:
+        return ()
+    own, whole = queues.get(name), queues.get(NAMESPACE)
+    if whole is None:
+        return () if own is None else (own,)
+    return (whole,) if own is None else (own, whole)
 
 
 def keep_rates(state: State, round_: Round) -> None:
