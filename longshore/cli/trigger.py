@@ -107,7 +107,9 @@ def trigger(
     checked_durations({"timeout": timeout, "wait_timeout": wait_timeout} | {name: given[name] for name in lengths})
     options = {name: value for name, value in given.items() if value not in (None, [], {})}
     if batch is not None or batch_id is not None:
-        if batch is None or positional or named or run_id:
+        if batch is None:
+            raise UsageError("--batch-id names the batch that --batch FILE sends\ngive --batch, or leave it out")
+        if positional or named or run_id:
             raise UsageError(
                 "--batch FILE has the arguments of every run\ngive it without --args, --kwargs, --arg, --run-id"
             )

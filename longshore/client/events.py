@@ -18,6 +18,7 @@ from longshore.broker.bus import Consumer, Headers, Incoming
 from longshore.client.fields import Fields
 from longshore.client.link import Link
 from longshore.core.errors import UsageError
+from longshore.core.ids import is_run_id
 from longshore.core.run import Status
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Watch:
     def __init__(self, routine: str | None, status: str | None, run_id: str | None) -> None:
         if status is not None and (not isinstance(status, str) or status.upper() not in _STATUSES):
             raise UsageError(f"status={status!r} is no status; there are {', '.join(sorted(_STATUSES))}")
+        if run_id is not None and not is_run_id(run_id):
+            raise UsageError(f"{run_id!r} is no run id: a UUID in canonical form (36 characters, lower case)")
         self._routine, _, self._version = (routine or "").partition("@")
         self._status = "" if status is None else status.upper()
         self._run_id = run_id or ""

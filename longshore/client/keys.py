@@ -9,6 +9,7 @@ from longshore.client.fields import Fields, row
 from longshore.core.errors import UsageError
 from longshore.core.ids import RunId, is_run_id
 from longshore.core.message import Order, ResetKey
+from longshore.core.names import split_routine
 from longshore.routines import Routine
 
 
@@ -46,6 +47,9 @@ class KeyVerbs:
         name = routine.name if isinstance(routine, Routine) else routine
         if not isinstance(name, str) or not name or not isinstance(key, str) or not key:
             raise UsageError(f"reset_idempotency_key({routine!r}, {key!r}): give a routine, or its name, and the key")
+        found, reason = split_routine(name)
+        if not found:
+            raise UsageError(reason)
         parent = "" if run_id is None else str(run_id)
         if parent and not is_run_id(parent):
             raise UsageError(f"run_id {parent!r} is no UUID in canonical form (36 characters, lower case)")

@@ -100,9 +100,17 @@ class Drafts:
 
         Raises UsageError (a wrong option or id, a call used twice), EncodingError (an argument that cannot travel).
         """
+        try:
+            return self._draft(order, options, wants)
+        except UsageError:
+            if isinstance(order.what, Call):
+                order.what.refused = True
+            raise
+
+    def _draft(self, order: Order, options: RunOptions, wants: str) -> tuple[Trigger, Encoded]:
         run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
         if isinstance(order.what, str):
-            routine, (args, kwargs), key = order.what, _plain_arguments(order), ""
+            routine, (args, kwargs), key = order.what, plain_arguments(order.args, order.kwargs), ""
             travelling = _named(routine, to_message(_travelling(options))) if options else _PLAIN
         else:
             call = _taken(order, options)
@@ -148,9 +156,12 @@ class OrderBook(Drafts):
         return made
 
 
-def _plain_arguments(order: Order) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    args = () if order.args is None else order.args
-    kwargs = {} if order.kwargs is None else order.kwargs
+def plain_arguments(
+    args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Arguments as they were given beside a routine or its name. Raises UsageError."""
+    args = () if args is None else args
+    kwargs = {} if kwargs is None else kwargs
     if isinstance(args, str | bytes) or not isinstance(args, Sequence):
         raise UsageError(f"args={args!r} is not a list of arguments: write args=[...]")
     if not isinstance(kwargs, Mapping):

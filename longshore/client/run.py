@@ -108,7 +108,7 @@ class Run(Generic[R_co]):
     async def cancel(self, reason: str = "") -> None:
         """Cancel it and, by its routine's policy, its children. Raises Rejected when it has already ended otherwise."""
         try:
-            await self._conversation.order(Cancel(self.id, reason))
+            await self._conversation.order(Cancel(self.id, reason, by=person()))
         except Rejected as refused:
             if refused.rule != "already_final" or await self.status() != Status.CANCELED:
                 raise

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, cast
 
 from longshore.client.conversation import Conversation
 from longshore.client.fields import Fields, row, rows
-from longshore.client.orders import RunOptions
+from longshore.client.orders import RunOptions, plain_arguments
 from longshore.client.person import person
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError
@@ -218,20 +218,19 @@ def _order_of(
         if args is not None or kwargs is not None:
             raise UsageError("args and kwargs go with a routine or its name; a call has its arguments already")
         return call.routine.name, _input(*call.arguments), call.options or Options()
-    name = what.name if isinstance(what, Routine) else what
-    if not isinstance(name, str):
+    if isinstance(what, Routine):
+        given, named = plain_arguments(args, kwargs)
+        what(*given, **named).take()  # raises ArgumentError where they do not fit; its defaults are those of its day
+        return what.name, _input(given, named), to_message(options)
+    if not isinstance(what, str):
         raise UsageError(
             f"{what!r} is no routine, call or name: write client.schedules.create(nightly, cron=...) or "
             'client.schedules.create("nightly", args=[...], cron=...)'
         )
-    return name, _input(() if args is None else args, {} if kwargs is None else kwargs), to_message(options)
+    return what, _input(*plain_arguments(args, kwargs)), to_message(options)
 
 
 def _input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
-        raise UsageError(f"args={args!r} is not a list of arguments: write args=[...]")
-    if not isinstance(kwargs, Mapping):
-        raise UsageError(f"kwargs={kwargs!r} is not a mapping of names to arguments: write kwargs={{...}}")
     if not args and not kwargs:
         return b""
     encoded = encode_arguments(args, kwargs)

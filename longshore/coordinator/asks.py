@@ -102,10 +102,10 @@ def _why_of(found: dict[str, Any], queries: Queries, memory: Memory) -> Any:
     status = found["status"]
     if status in _FINAL:
         return None
-    why = dict(memory["why"] or {})
-    since = found["queued_at"] or found["created_at"]
-    unknown = {"kind": status.lower(), "text": found["reason"], "holders": [], "position": None, "next_at": None}
-    why = {**unknown, "since": since, **why}
+    row = found["why_waiting"]
+    why = {**row, "kind": status.lower(), **(memory["why"] or {})}
+    if why["kind"] != "paused" or datetime.fromisoformat(row["since"]) > why["since"]:
+        why["since"] = row["since"]  # a queue may have been paused while it waited
     if status in _WAITS_FOR_CALLS:
         waits = queries.waits(found["run_id"]) or {}
         late = f"; {why['text']}" if why["kind"] == "worker" else ""  # its worker is silent, or has not answered yet

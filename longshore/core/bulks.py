@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from longshore.core.batches import said_at
-from longshore.core.ids import RunId
+from longshore.core.ids import RunId, is_run_id
+from longshore.core.names import split_routine
 from longshore.core.run import FINAL, Status
 
 RUNNING: Final = "running"
@@ -88,6 +89,11 @@ def problem_of(what: str, wanted: RunFilter) -> tuple[str, str] | None:
     for name in TEXTS:
         if len(getattr(wanted, name)) > LONGEST:
             return name, f"{name} has over {LONGEST} characters"
+    routine, reason = split_routine(wanted.routine) if wanted.routine else ("", "")
+    if wanted.routine and not routine:
+        return "routine", reason
+    if wanted.parent_id and not is_run_id(wanted.parent_id):
+        return "parent_id", f"{wanted.parent_id!r} is no run id: a UUID in canonical form (36 characters, lower case)"
     for name in ("created_after", "created_before"):
         at = getattr(wanted, name)
         if at is not None and at.utcoffset() is None:

@@ -49,13 +49,28 @@ def problem(edit: Edit) -> str:
         return f"a key of metadata has 1 to {MAX_KEY} characters, not {len(edit.key)}"
     if edit.op == INCREMENT and not is_number(edit.value):
         return f"{edit.key!r} can be incremented by a number only, not by {_short(edit.value)}"
-    if edit.op in (SET, APPEND):
-        try:
-            encode(edit.value)
-            _travelling(edit.value)  # which knows no whole numbers beyond 64 bits
-        except _UNENCODABLE as error:
-            return f"{edit.key!r}: only plain data (as in JSON) can be kept: {error}"
+    if edit.op in (SET, APPEND) and (strange := unlike_json(edit.value)):
+        return f"{edit.key!r}: only plain data (as in JSON) can be kept: {strange}"
     return ""
+
+
+def unlike_json(value: object) -> str:
+    """Why a value cannot be kept as JSON without becoming another; empty if it can."""
+    try:
+        encode(value)
+        _travelling(value)  # which knows no whole numbers beyond 64 bits
+    except _UNENCODABLE as error:
+        return str(error)
+    return _lost(value)
+
+
+def _lost(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is no number in JSON"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "bytes are not in JSON; write them as a text"
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    return next((found for one in within if (found := _lost(one))), "")
 
 
 def problem_of_all(edits: Sequence[Edit]) -> str:

@@ -54,10 +54,11 @@ class Request(Message, kw_only=True):
 
 
 class Cancel(Request):
-    """Cancel a run and, by its policy, its children."""
+    """Cancel a run and, by its policy, its children. `by` is who says so, for its history."""
 
     run_id: RunId
     reason: str = ""
+    by: str = ""
 
 
 class Pause(Request):

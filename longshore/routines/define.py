@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, Final, Literal, ParamSpec, Protocol, Required, TypeVar, Unpack, overload
@@ -16,6 +15,7 @@ from longshore.core import versions
 from longshore.core.durations import duration
 from longshore.core.errors import DefinitionError, UsageError, nearest
 from longshore.core.keeping import LARGEST
+from longshore.core.names import MAX_NAME, is_name
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.queues import NAMESPACE
 from longshore.core.sizes import size
@@ -29,8 +29,6 @@ from longshore.serialization.arguments import Signature
 P = ParamSpec("P")
 R = TypeVar("R")
 
-NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*", re.ASCII)
-MAX_NAME: Final = 200
 LEAST_MEMORY: Final = 64 << 20
 
 
@@ -155,7 +153,7 @@ def _check_options(kind: Kind, options: dict[str, Any], allowed: frozenset[str])
 def _check_name(kind: Kind, name: object, version: object) -> None:
     if name is None:
         raise DefinitionError(f'a {kind} needs a name (it is a contract between programs): define.{kind}(name="...")')
-    if not isinstance(name, str) or len(name) > MAX_NAME or NAME.fullmatch(name) is None:
+    if not isinstance(name, str) or not is_name(name):
         raise DefinitionError(
             f"name {name!r}: a name is a letter, then letters, digits, '_', '.', '-', all ASCII, "
             f"at most {MAX_NAME} characters"

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError, nearest
 from longshore.core.message import Debounce, Options
+from longshore.core.metadata import unlike_json
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.queues import NAMESPACE
 from longshore.core.versions import LATEST, PINNED, is_version
@@ -81,7 +82,6 @@ _DURATIONS: Final = frozenset(
     {"delay", "ttl", "deadline", "timeout", "retry_first", "retry_max", "version_deadline", "idempotency_ttl"}
 )
 _MAY_BE_ZERO: Final = frozenset({"delay", "retry_first", "retry_max"})
-_AT_MOST_30_DAYS: Final = _MAY_BE_ZERO | {"version_deadline", "idempotency_ttl"}
 
 
 def to_message(options: TriggerOptions) -> Options:
@@ -117,10 +117,10 @@ def _milliseconds(name: str, value: Duration) -> int:
         length = duration(value)
     except UsageError as error:
         raise UsageError(f"option {name}: {error}") from None
-    if name in _AT_MOST_30_DAYS and length > MAX_DELAY:
+    if length > MAX_DELAY:
         raise UsageError(f"option {name}: {value!r} is over {MAX_DELAY.days} days")
     if name not in _MAY_BE_ZERO and not length:
-        raise UsageError(f"option {name}: a {name} of zero ends every run at once; give a longer one")
+        raise UsageError(f"option {name}: zero is too short; give a longer one, or leave it out")
     return _whole(length)
 
 
@@ -171,6 +171,8 @@ def _check_retries(fields: dict[str, Any]) -> None:
 def _priority(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"option priority: {value!r} is not a number of seconds")
+    if abs(value) > MAX_DELAY.total_seconds():
+        raise UsageError(f"option priority: {value!r} is over {MAX_DELAY.days} days; it is seconds of head start")
     return float(value)
 
 
@@ -190,10 +192,10 @@ def _metadata(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise UsageError(f"option metadata: {value!r} is not a dict with texts as keys")
     metadata = dict(value)
-    try:
-        size = len(msgspec.json.encode(metadata))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"option metadata: only plain data (as in JSON) can be kept: {error}") from None
+    strange = unlike_json(metadata)
+    if strange:
+        raise UsageError(f"option metadata: only plain data (as in JSON) can be kept: {strange}")
+    size = len(msgspec.json.encode(metadata))
     if size > MAX_METADATA:
         raise UsageError(
             f"option metadata: {size} bytes, at most {MAX_METADATA} are kept; pass large values as arguments"

@@ -155,7 +155,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
     Raises UsageError when awaited where no engine is in force, or a second time.
     """
 
-    __slots__ = ("_given", "_waiting", "arguments", "file", "line", "options", "routine", "taken")
+    __slots__ = ("_given", "_waiting", "arguments", "file", "line", "options", "refused", "routine", "taken")
 
     def __init__(self, routine: Routine[Any, R_co], arguments: Arguments, file: str, line: int) -> None:
         self.routine = routine
@@ -164,6 +164,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         self.file = file
         self.line = line
         self.taken = False
+        self.refused = False  # whoever wanted to execute it was told why not: it was not forgotten
         self._given: TriggerOptions | None = None
         self._waiting: Generator[Any, Any, R_co] | None = None
 
@@ -185,7 +186,11 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         Raises UsageError for an unknown option or a wrong value, naming the option.
         """
         given: TriggerOptions = {**(self._given or {}), **options}
-        message = to_message(given)
+        try:
+            message = to_message(given)
+        except UsageError:
+            self.refused = True
+            raise
         self.take()
         copy = Call(self.routine, self.arguments, self.file, self.line)
         copy.options, copy._given = message, given
@@ -253,7 +258,7 @@ class Call(Coroutine[Any, Any, R_co], Generic[R_co]):
         )
 
     def __del__(self) -> None:
-        if self.taken or sys.is_finalizing():
+        if self.taken or self.refused or sys.is_finalizing():
             return
         run = CURRENT_RUN.get()
         if run is not None and run.silent:  # a workflow that is put away, or says again what it said before

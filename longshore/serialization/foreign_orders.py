@@ -27,10 +27,11 @@ class ForeignCancel(_Foreign, tag="cancel"):
     """Cancel a run."""
 
     reason: str = ""
+    by: str = ""
 
     def own(self) -> Command:
         """See Cancel."""
-        return Cancel(RunId(self.run_id), self.reason, plain=True)
+        return Cancel(RunId(self.run_id), self.reason, plain=True, by=self.by)
 
 
 class ForeignPause(_Foreign, tag="pause"):

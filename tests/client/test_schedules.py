@@ -9,7 +9,7 @@ import pytest
 
 from longshore.client import Client
 from longshore.client.schedules import PAGE
-from longshore.core.errors import EncodingError, Rejected, UsageError
+from longshore.core.errors import ArgumentError, EncodingError, Rejected, UsageError
 from longshore.core.message import Ask, CreateSchedule, DeleteSchedule, Options, PauseSchedule, ResumeSchedule
 from longshore.routines import define
 from longshore.serialization.arguments import encode_arguments
@@ -27,7 +27,7 @@ def sent(coordinator: Scripted) -> list[Any]:
 
 
 async def test_a_schedule_travels_as_it_was_meant(client: Client, coordinator: Scripted) -> None:
-    made = await client.schedules.create(nightly, cron="0 3 * * *", timezone="Europe/Berlin")
+    made = await client.schedules.create(nightly, args=[1], cron="0 3 * * *", timezone="Europe/Berlin")
     assert made.schedule_id == "nightly"
     await client.schedules.create("nightly@1.2.0", id="n", args=[1], kwargs={"b": "y"}, every="1h30m", tags=["t"])
     await client.schedules.create(
@@ -43,7 +43,7 @@ async def test_a_schedule_travels_as_it_was_meant(client: Client, coordinator: S
         attempt_timeout="10s",
     )
     assert sent(coordinator) == [
-        CreateSchedule("nightly", cron="0 3 * * *", timezone="Europe/Berlin"),
+        CreateSchedule("nightly", cron="0 3 * * *", timezone="Europe/Berlin", input=encode_arguments([1], {}).inline()),
         CreateSchedule(
             "nightly@1.2.0",
             "n",
@@ -137,6 +137,8 @@ async def test_a_call_brings_its_arguments_and_an_id_is_a_text(client: Client) -
         await client.schedules.create(nightly(1), args=[2], every="1h")
     with pytest.raises(EncodingError):
         await client.schedules.create("nightly", args=[object()], every="1h")
+    with pytest.raises(ArgumentError):
+        await client.schedules.create(nightly, kwargs={"nope": 1}, every="1h")
     for verb in (client.schedules.pause, client.schedules.get, client.schedules.next):
         with pytest.raises(UsageError, match="is no schedule's id"):
             await verb("")

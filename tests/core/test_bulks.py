@@ -175,6 +175,8 @@ def test_an_order_without_a_reply_key_is_not_answered() -> None:
         ),
         (Bulk("b", "cancel", RunFilter(status=["queued"])), "status", "'queued'"),
         (Bulk("b", "cancel", RunFilter(tag="x" * 257)), "tag", "tag has over 256 characters"),
+        (Bulk("b", "cancel", RunFilter(routine="bad name")), "routine", "is no routine name"),
+        (Bulk("b", "cancel", RunFilter(parent_id="foo")), "parent_id", "'foo' is no run id"),
         (Bulk("b", "cancel", ALL, "x" * 1001), "reason", "over 1000 characters"),
         (Bulk("b", "cancel", RunFilter(created_after=datetime(2026, 1, 1))), "created_after", "without its zone"),  # noqa: DTZ001
     ],

@@ -51,6 +51,21 @@ def size_of(annotations: Annotations) -> int:
     return len(msgspec.json.encode(annotations.metadata))
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (float("inf"), "inf is no number in JSON"),
+        ({"a": [1, (2, float("nan"))]}, "nan is no number in JSON"),
+        ([b"x"], "bytes are not in JSON"),
+        (object(), "object"),
+        (1 << 80, "only plain data"),
+    ],
+)
+def test_what_json_would_make_another_value_of_is_refused(value: Any, said: str) -> None:
+    for op in (SET, APPEND):
+        assert said in problem(Edit(op, "k", value)) and "only plain data" in problem(Edit(op, "k", value))
+
+
 def test_each_edit_does_what_its_name_says() -> None:
     annotations = of({"n": 1, "log": ["a"], "old": True}, "red")
     for edit in (

@@ -192,3 +192,5 @@ async def test_events_tell_every_change_of_every_run_to_client_and_command_line(
     assert json.loads(out)["routine"] == "parts" and process.returncode == 0
     with pytest.raises(UsageError, match="no status"):
         await anext(client.events(status="LATE"))
+    with pytest.raises(UsageError, match="no run id"):
+        await anext(client.events(run_id="foo"))

@@ -237,6 +237,8 @@ async def test_options_that_cannot_be_are_usage_errors_before_anything_is_sent(c
         await client.trigger("mark", args=given, **own)
     with pytest.raises(UsageError, match="give a routine"):
         await client.reset_idempotency_key("", "k")
+    with pytest.raises(UsageError, match="is no routine name"):
+        await client.reset_idempotency_key("bad name", "k")
     with pytest.raises(UsageError, match="is no UUID"):
         await client.reset_idempotency_key("mark", "k", run_id="x")
     with pytest.raises(UsageError, match="its workflow's own"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,11 +207,22 @@ async def test_why_a_run_is_retrying_or_delayed_says_until_when(client: Client) 
     await in_status(retrying, "RETRYING")
     reason = await why(retrying)
     assert reason["kind"] == "retry" and reason["next_at"] and "much later" in reason["text"]
-    await retrying.cancel()
+    last = (await retrying.history())[-1]
+    assert last.to_status == "RETRYING" and reason["since"] == last.at, "since it came to this status"
+    (listed,) = [row for row in await client.runs(status="RETRYING") if row.run_id == retrying.id]
+    assert listed.why_waiting["since"] == last.at
+    await retrying.cancel(reason="enough")
     assert await retrying.status() == "CANCELED"
+    last = (await retrying.history())[-1]
+    assert last.reason == "enough" and last.actor.endswith(socket.gethostname()), "who did it is known"
     delayed = await client.trigger(echo(1), delay="1h")
     reason = await why(delayed)
-    assert reason["kind"] == "time" and reason["next_at"] and "delayed" in reason["text"]
+    assert reason["kind"] == "time" and reason["next_at"] and "delayed until" in reason["text"]
+    await delayed.pause()
+    assert (await why(delayed))["since"] == (await delayed.history())[-1].at
+    await delayed.resume(reason="now")
+    reason = await why(delayed)
+    assert "now" in reason["text"] and "delayed until" in reason["text"]
     await delayed.cancel()
     assert await asyncio.wait_for(delayed.status(), 5) == "CANCELED"
 

@@ -120,6 +120,8 @@ async def test_no_warning_for_calls_that_were_taken_closed_replaced_or_canceled_
         double(1).take()
         double(1).close()
         double(1).using(tags=["x"]).take()
+        with pytest.raises(UsageError, match="option ttl"):
+            double(1).using(ttl="x")
         canceled = asyncio.create_task(double(1))
         canceled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,6 +191,9 @@ def test_every_option_travels() -> None:
         ({"queue": "q" * 257}, "option queue: 257 characters, at most 256"),
         ({"concurrency_key": "k" * 257}, "option concurrency_key: 257 characters, at most 256"),
         ({"priority": float("nan")}, "number of seconds"),
+        ({"priority": 1e9}, "over 30 days"),
+        ({"ttl": "31d"}, "option ttl: '31d' is over 30 days"),
+        ({"deadline": "31d"}, "option deadline: '31d' is over 30 days"),
         ({"tags": "a"}, r"tags=\["),
         ({"on_parent_end": "keep"}, "option on_parent_end: 'keep' is neither 'cancel' nor 'abandon'"),
         ({"version": "1.2"}, "option version: '1.2' is no version: write '1.2.0', 'latest' or 'pinned'"),
@@ -199,6 +204,8 @@ def test_every_option_travels() -> None:
         ({"tags": ["a" * 129]}, "1 to 128 characters"),
         ({"metadata": [1]}, "texts as keys"),
         ({"metadata": {"a": object()}}, "plain data"),
+        ({"metadata": {"a": [1, float("nan")]}}, "nan is no number in JSON"),
+        ({"metadata": {"a": {"b": b"x"}}}, "bytes are not in JSON"),
         ({"metadata": {"a": "x" * 300_000}}, "at most 262144"),
     ],
 )

@@ -23,7 +23,7 @@ from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut,
 from longshore.coordinator.store.many import ManyQueries
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
-from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, history, run
+from longshore.coordinator.store.tables import STANDS_SINCE, UNCOMPLETED, WAITED, call, history, run
 from longshore.coordinator.store.tables_beside import dead_letter, owner
 from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
@@ -32,6 +32,7 @@ from longshore.core.run import FINAL, Status
 from longshore.core.schedules import Schedule, ScheduleFacts
 
 LISTED: Final = (
+    STANDS_SINCE,
     run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
     run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
     run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
@@ -343,7 +344,7 @@ def _why(row: Mapping[str, Any]) -> dict[str, Any]:
         "text": row["reason"],
         "holders": [row["worker_id"]] if kind == "worker" and row["worker_id"] else [],
         "position": None,
-        "since": _time(row["queued_at"] or row["created_at"]),
+        "since": _time(row["stands_since"] or row["created_at"]),
         "next_at": None,
     }
 

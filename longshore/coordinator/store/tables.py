@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, Index, LargeBinary, Table, Text, select, text
 
 from longshore.coordinator.store.tables_beside import NUMBER, instant, metadata, text_column, whole
 
@@ -231,3 +231,13 @@ idempotency: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("idempotency_run", idempotency.c.run_id)
+
+STANDS_SINCE: Final = (
+    select(history.c.at)
+    .where(history.c.run_id == run.c.id, history.c.valid == 1, history.c.from_status != history.c.to_status)
+    .order_by(history.c.seq.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("stands_since")
+)
+"""When a run came to the status it has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from longshore.core.ids import RunId
 from longshore.core.ledger import caching, delivering
 from longshore.core.ledger.ending import cascade, conclude
@@ -12,11 +14,14 @@ from longshore.core.message import Cancel, CancelRun
 from longshore.core.policy import CRASHES_TO_BLOCK
 from longshore.core.run import Run, Status, is_started_workflow
 
+ACTOR_SHOWN: Final = 256
+
 
 def cancel_order(state: State, round_: Round, message: Cancel, actor: str) -> None:
     """A person or a program orders a cancel."""
     run = delivering.live(state, round_, message.run_id)
     text = message.reason or "canceled"
+    actor = message.by[:ACTOR_SHOWN] or actor
     if run is None:
         final = ended(round_, message.run_id)
         if final is None:

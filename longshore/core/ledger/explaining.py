@@ -28,7 +28,7 @@ def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None
         "text": run.reason,
         "holders": [],
         "position": None,
-        "since": run.queued_at or run.created_at,
+        "since": run.queued_at or run.created_at,  # the least that is known here: when it came to its status is on disk
         "next_at": None,
     }
     answer.update(EXPLAIN[run.status](state, run, now))
@@ -36,7 +36,9 @@ def why(state: State, run_id: RunId, now: datetime, suspended: Run | None = None
 
 
 def _delayed(state: State, run: Run, now: datetime) -> dict[str, Any]:
-    text = f"{run.reason}; `longshore runs reschedule` gives it another time, `longshore runs cancel` ends it"
+    until = f"delayed until {run.due_at.isoformat(timespec='seconds')}" if run.due_at is not None else "delayed"
+    said = run.reason if until in run.reason else f"{run.reason}; {until}"
+    text = f"{said}; `longshore runs reschedule` gives it another time, `longshore runs cancel` ends it"
     return {"kind": "time", "text": text, "next_at": run.due_at, "since": run.created_at}
 
 

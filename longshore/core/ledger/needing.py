@@ -19,7 +19,6 @@ from longshore.core.ledger import (
     keys,
     scheduling,
     signaling,
-    starting,
     ticking,
 )
 from longshore.core.ledger.state import State
@@ -52,6 +51,7 @@ from longshore.core.message import (
     Suspended,
     Trigger,
 )
+from longshore.core.names import split_routine
 from longshore.core.run import Run, Status
 
 
@@ -110,7 +110,7 @@ def _need_trigger(state: State, needs: Needs, message: Trigger) -> None:
     if message.options.batch_id:
         _need_batch(state, needs, message.options)
     if message.options.idempotency_key or message.options.debounce is not None:
-        name, _ = starting.split_routine(message.routine)
+        name, _ = split_routine(message.routine)
         _need_keys(needs, name, message.options, RunId(""))
         needs.idempotency_keys.add(message.run_id)
 
@@ -225,7 +225,7 @@ def _need_commands(state: State, needs: Needs, message: Commands) -> None:
     needs.cache_keys.update(call.cache_key for call in message.calls if call.cache_key)
     for call in message.calls:
         if call.options is not None and (call.options.idempotency_key or call.options.debounce is not None):
-            name, _ = starting.split_routine(call.routine)
+            name, _ = split_routine(call.routine)
             _need_keys(needs, name, call.options, run.id)
     wanted = set(message.closed)
     if run.epoch > 1:

@@ -25,6 +25,7 @@ from longshore.core.message import (
     ResumeSchedule,
     Trigger,
 )
+from longshore.core.names import split_routine
 from longshore.core.schedules import (
     CATCH_UP,
     ID,
@@ -84,7 +85,7 @@ def is_time(state: State, now: datetime) -> bool:
 
 def id_of(message: CreateSchedule) -> str:
     """The schedule's id; the routine's name unless it was given one."""
-    return message.schedule_id or starting.split_routine(message.routine)[0]
+    return message.schedule_id or split_routine(message.routine)[0]
 
 
 def plan_of(message: CreateSchedule) -> Plan:
@@ -126,7 +127,7 @@ def create(state: State, round_: Round, message: CreateSchedule, actor: str) -> 
 
 
 def _creation_problem(round_: Round, message: CreateSchedule, plan: Plan) -> Refusal | None:
-    name, reason = starting.split_routine(message.routine)
+    name, reason = split_routine(message.routine)
     if not name:
         return "routine", reason
     if not ID.fullmatch(id_of(message)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from typing import Any, Final
 
 import msgspec
@@ -16,13 +14,12 @@ from longshore.core.ledger import batching, caching, debouncing, joining, keys, 
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
+from longshore.core.names import split_routine
 from longshore.core.policy import MAX_ATTEMPTS_CAP, care_asked, check_retries
 from longshore.core.queues import DEFAULT, NAMESPACE
 from longshore.core.records import CacheHit
 from longshore.core.run import Run, Status
-from longshore.core.versions import is_version
 
-NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]*\Z")
 MAX_DELAY_MS: Final = 30 * 24 * 3600 * 1000
 MAX_TAGS: Final = 10
 MAX_TAG_LENGTH: Final = 128
@@ -32,18 +29,6 @@ PLAIN: Final = Options()
 ABANDON: Final = "abandon"
 INPUT_PREFIXES: Final = ("inputs/", "runs/")
 """Where an input's claim check may point (a relative key; nothing else is followed)."""
-
-
-@functools.lru_cache(maxsize=4096)
-def split_routine(text: str) -> tuple[str, str]:
-    """`[project:]name[@version]` as (name, version or ""). Wrong forms come back as ("", reason)."""
-    rest = text.rpartition(":")[2]
-    name, at, version = rest.partition("@")
-    if not NAME.match(name):
-        return "", f"{text!r} is no routine name: letters, digits, '_', '.', '-', beginning with a letter"
-    if at and not is_version(version):
-        return "", f"{version!r} is no version: major.minor.patch, optionally with -dev"
-    return name, version
 
 
 def check_options(options: Options) -> tuple[str, str] | None:
