@@ -97,13 +97,16 @@ def change(run_id: str, routine: str = "add", to_status: str = "QUEUED", root_id
     return {"run_id": run_id, "routine": routine, "version": "1.0.0", "to_status": to_status, "root_id": root_id}
 
 
+A = "01a20159-0000-7000-8000-00000000000a"
+
+
 async def test_what_fits_is_heard(client: Client, speaker: Speaker) -> None:
     wanted = [
         {},
         {"routine": "add"},
         {"routine": "add@2"},
         {"status": "failed"},
-        {"run_id": "a"},
+        {"run_id": A},
         {"routine": "add@1.0.0", "status": "QUEUED"},
     ]
     heard: list[list[str]] = [[] for _ in wanted]
@@ -116,11 +119,11 @@ async def test_what_fits_is_heard(client: Client, speaker: Speaker) -> None:
     listening = [asyncio.create_task(listen(place)) for place in range(len(wanted))]
 
     async def all_listen() -> bool:
-        await speaker.say(change("0"), change("0", "", "FAILED", "a"))
+        await speaker.say(change("0"), change("0", "", "FAILED", A))
         return all(heard[place] for place in (0, 1, 3, 4, 5))
 
     await eventually(all_listen, within=5)
-    await speaker.say(change("a"), change("b", "sub", root_id="a"), change("c", to_status="FAILED"))
+    await speaker.say(change(A), change("b", "sub", root_id=A), change("c", to_status="FAILED"))
     await speaker.say(body=b"no json")
     await speaker.say(change("d"))
     await eventually(lambda: heard[0][-1] == "d", within=5)
@@ -128,12 +131,12 @@ async def test_what_fits_is_heard(client: Client, speaker: Speaker) -> None:
         one.cancel()
     await asyncio.gather(*listening, return_exceptions=True)
     assert [list(dict.fromkeys(ids)) for ids in heard] == [
-        ["0", "a", "b", "c", "d"],
-        ["0", "a", "c", "d"],
+        ["0", A, "b", "c", "d"],
+        ["0", A, "c", "d"],
         [],
         ["0", "c"],
-        ["0", "a", "b"],
-        ["0", "a", "d"],
+        ["0", A, "b"],
+        ["0", A, "d"],
     ]
 
 
