@@ -21,7 +21,17 @@ from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import KeepRow, KeptPage, LettingGo, Shown, Wanted
 from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
 from longshore.core.queues import QueueRow
-from longshore.core.records import Annotation, CacheHit, FinalRun, KeptSignal, ReturnedReply, TokenRow, WorkerRow
+from longshore.core.records import (
+    Annotation,
+    CacheHit,
+    FinalRun,
+    KeptSignal,
+    ReturnedReply,
+    TokenRow,
+    Unheard,
+    UnheardPage,
+    WorkerRow,
+)
 from longshore.core.run import Run
 from longshore.core.schedules import ScheduleChanges, ScheduledTick, ScheduleFacts, ScheduleNeeds
 
@@ -122,6 +132,8 @@ class Needs(msgspec.Struct, gc=False):
     """SUSPENDED runs whose check_at, or one of whose open timers, is due (at most 1,000)."""
     cursors: bool = False
     """The open cursors (at most 10, cancels first) and for each the next page of its runs (at most 1,000 together)."""
+    unheard: bool = False
+    """Hooks that no worker has said to have run, and are due to be named to one (at most 100), with their runs."""
     replies_due: bool = False
     """Replies that came back and are due to be tried again (at most 1,000)."""
     schedules: ScheduleNeeds = msgspec.field(default_factory=ScheduleNeeds)
@@ -164,6 +176,7 @@ class Facts(msgspec.Struct, gc=False):
     suspended_due: list[RunId] = msgspec.field(default_factory=list)
     cursors: list[Cursor] = msgspec.field(default_factory=list)
     replies_due: list[ReturnedReply] = msgspec.field(default_factory=list)
+    unheard: UnheardPage | None = None
     schedules: ScheduleFacts = msgspec.field(default_factory=ScheduleFacts)
     kept: KeptPage | None = None
 
@@ -312,6 +325,8 @@ class Changes(msgspec.Struct, gc=False):
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
     returned_done: list[RunId] = msgspec.field(default_factory=list)
+    unheard: dict[RunId, Unheard] = msgspec.field(default_factory=dict)
+    unheard_done: list[RunId] = msgspec.field(default_factory=list)
     dead: list[Unreadable] = msgspec.field(default_factory=list)
     schedules: ScheduleChanges = msgspec.field(default_factory=ScheduleChanges)
     suspended: list[RunId] = msgspec.field(default_factory=list)
@@ -356,6 +371,8 @@ class Changes(msgspec.Struct, gc=False):
             or self.cursors_done
             or self.returned
             or self.returned_done
+            or self.unheard
+            or self.unheard_done
             or self.dead
             or self.freed_keys
             or self.idempotency

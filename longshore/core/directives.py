@@ -106,7 +106,7 @@ class Warn(Message):
 
 
 class RunHooks(Message):
-    """Run the hooks of a run that has ended while no worker had it. Nothing is reported of it."""
+    """Run the hooks of a run that has ended while no worker had it, and say HooksRun. Said again until somebody has."""
 
     run_id: RunId
     routine: str

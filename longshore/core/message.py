@@ -89,6 +89,7 @@ from longshore.core.reports import Commands as Commands
 from longshore.core.reports import Fetch as Fetch
 from longshore.core.reports import Finished as Finished
 from longshore.core.reports import Hello as Hello
+from longshore.core.reports import HooksRun as HooksRun
 from longshore.core.reports import Mark as Mark
 from longshore.core.reports import Progress as Progress
 from longshore.core.reports import Released as Released

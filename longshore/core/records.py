@@ -109,6 +109,22 @@ class KeptSignal(NamedTuple):
     to_seq: int
 
 
+class Unheard(NamedTuple):
+    """Hooks of a run that has ended while no worker had it, which no worker has said to have run: named to one again at
+    `next_at`, given up at `until`."""
+
+    run_id: RunId
+    next_at: datetime
+    until: datetime
+
+
+class UnheardPage(NamedTuple):
+    """Those that are due, the longest first, and when the next one behind them is (None: there is none)."""
+
+    due: list[Unheard]
+    next_at: datetime | None
+
+
 class ReturnedReply(msgspec.Struct, gc=False):
     """An outcome nobody took."""
 

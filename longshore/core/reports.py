@@ -98,6 +98,12 @@ class Annotated(Message):
     edits: list[Edits]
 
 
+class HooksRun(Message):
+    """The hooks of a run that had ended (see RunHooks) have run."""
+
+    run_id: RunId
+
+
 class Checkpoint(Message):
     """What the code of a task keeps for its next attempt; the last one counts."""
 
@@ -167,6 +173,7 @@ Report = (
     | Progress
     | Annotated
     | Checkpoint
+    | HooksRun
     | Finished
     | Suspended
     | Released

@@ -9,7 +9,18 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from longshore.core.message import Annotated, Commands, Edit, Edits, Fetch, Finished, Released, Suspended, Value
+from longshore.core.message import (
+    Annotated,
+    Commands,
+    Edit,
+    Edits,
+    Fetch,
+    Finished,
+    HooksRun,
+    Released,
+    Suspended,
+    Value,
+)
 from longshore.routines.context import SILENCE, Voice
 from longshore.telemetry.log import CURRENT, LogScope
 from longshore.telemetry.spans import Telemetry
@@ -27,7 +38,7 @@ class Note(NamedTuple):
     checkpoint or changed metadata to tell."""
 
     attempt: Attempt
-    report: Finished | Commands | Annotated | Fetch | Suspended | Released | None = None
+    report: Finished | Commands | Annotated | Fetch | Suspended | Released | HooksRun | None = None
     progress: bool = False
     edited: bool = False
 

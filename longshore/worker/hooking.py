@@ -15,15 +15,18 @@ from functools import partial
 from typing import Any, Final
 
 from longshore.core.errors import AbortRun, RetryAfter, RunCrashed, RunSystemFailure, RunTimedOut
-from longshore.core.message import Finished, RunHooks, Start, Value
+from longshore.core.ids import RunId
+from longshore.core.message import Finished, HooksRun, RunHooks, Start, Value
 from longshore.core.policy import MAX_ATTEMPTS_CAP
 from longshore.core.run import Status
 from longshore.engine import enter_task
+from longshore.routines.catalog import Catalog
 from longshore.routines.context import RunContext, RunLogger, context
 from longshore.routines.hooks import Hook, Hooks, Middleware, Outcome
-from longshore.routines.routine import Routine
 from longshore.worker.attempt import WORKFLOW, Attempt
 from longshore.worker.bench import ABORTED, COMPLETED, FAILED, SYSTEM_FAILURE, TIMED_OUT
+from longshore.worker.desk import Note
+from longshore.worker.tray import Tray
 
 LIMIT: Final = 30.0
 """Seconds that the hooks of a run may take; then its outcome is told without them."""
@@ -115,11 +118,28 @@ def run_loaded(attempt: Attempt, report: Finished, load: Callable[[Value], Any])
     run(attempt, due)
 
 
-def run_elsewhere(routine: Routine[..., Any], hooks: Hooks, order: RunHooks) -> None:
-    """Run what is due for it in a thread of its own; nobody waits for that."""
-    start = Start(order.run_id, 0, order.attempt, order.routine, order.version)
-    work = partial(run, Attempt(start, routine), due_elsewhere(hooks, order))
-    threading.Thread(target=work, name="longshore-hooks", daemon=True).start()
+class Elsewhere:
+    """Hooks of runs that have ended while no worker had them: each in a thread of its own, told when it is done."""
+
+    def __init__(self, catalog: Catalog, tray: Tray[Note]) -> None:
+        self._catalog = catalog
+        self._tray = tray
+        self._under_way: set[RunId] = set()
+
+    def run(self, order: RunHooks) -> None:
+        """Run what is due. Nobody waits for it; told again meanwhile, it is the same."""
+        routine = self._catalog.find(order.routine, order.version)
+        if routine is None or order.run_id in self._under_way:
+            return
+        self._under_way.add(order.run_id)
+        attempt = Attempt(Start(order.run_id, 0, order.attempt, order.routine, order.version), routine)
+        work = partial(self._work, attempt, self._catalog.hooks.get(routine.id), order)
+        threading.Thread(target=work, name="longshore-hooks", daemon=True).start()
+
+    def _work(self, attempt: Attempt, hooks: Hooks | None, order: RunHooks) -> None:
+        run(attempt, None if hooks is None else due_elsewhere(hooks, order))
+        self._under_way.discard(order.run_id)
+        self._tray.put(Note(attempt, HooksRun(order.run_id)))
 
 
 async def run_async(attempt: Attempt, due: Due | None, aside: Aside) -> None:

@@ -123,6 +123,7 @@ class Worker:
     def _build(self) -> None:
         self._tray: Tray[Note] = Tray(self._loop, self._session.poke)
         self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, self._tray, self._telemetry)
+        self._elsewhere = hooking.Elsewhere(self._catalog, self._tray)
         self._host = WorkflowHost(self._desk, self._config)
         self._apart = processes.ProcessExecutor(
             self._desk,
@@ -292,19 +293,13 @@ class Worker:
                     self._begin(starting)
                     self._abandon(directive)
                 case RunHooks():
-                    self._run_hooks(directive)
+                    self._elsewhere.run(directive)
                 case Drain():
                     self._grace.change(directive.grace_ms)
                     self._draining.set()
                 case Warn():
                     log.warning("run %s: %s", directive.run_id, directive.text, extra={"run_id": directive.run_id})
         self._begin(starting)
-
-    def _run_hooks(self, order: RunHooks) -> None:
-        routine = self._catalog.find(order.routine, order.version)
-        hooks = None if routine is None else self._catalog.hooks.get(routine.id)
-        if routine is not None and hooks is not None:
-            hooking.run_elsewhere(routine, hooks, order)
 
     def _begin(self, starting: list[Attempt]) -> None:
         for kind, attempts in by_kind(starting).items():

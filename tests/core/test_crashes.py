@@ -9,7 +9,7 @@ import pytest
 from longshore.core.care import Care, renewed
 from longshore.core.ids import RunId, WorkerId
 from longshore.core.ledger.evidence import LONGEST_TAIL, take_back
-from longshore.core.message import Beat, Cancel, Failure, Hello, Resume, RunHooks
+from longshore.core.message import Failure, Hello, Resume
 from longshore.core.run import Status
 from tests.core.stages import S
 from tests.simulation.world import World, task
@@ -126,47 +126,3 @@ def test_a_copy_of_a_run_has_its_options_and_not_its_crashes() -> None:
     assert renewed(None) is None
     assert renewed(Care(pool="big")) is None
     assert renewed(Care(retry_first_ms=3, pool="big")) == Care(retry_first_ms=3)
-
-
-def heard(world: World, worker: Any) -> list[tuple[str, str, int]]:
-    orders = [one for one in world.directives(worker) if isinstance(one, RunHooks)]
-    return [(one.status, one.reason, one.attempt) for one in orders]
-
-
-def test_hooks_hear_of_a_started_run_that_ends_while_no_worker_has_it() -> None:
-    world, worker, run_id = scene(hooks=True, max_attempts=2)
-    executed(world, worker, "failed")
-    assert world.status(run_id) is S.RETRYING
-    world.command(Cancel(run_id, "enough"))
-    assert world.status(run_id) is S.CANCELED
-    assert heard(world, worker) == [("CANCELED", "enough", 1)]
-
-
-def test_hooks_hear_of_a_crash_for_good_and_of_a_deadline_that_is_over() -> None:
-    world, worker, run_id = scene(hooks=True, on_crash="fail")
-    executed(world, worker, "crashed")
-    assert heard(world, worker) == [("CRASHED", FAULT.message, 1)]
-    run_id = world.trigger("t", deadline_ms=1000)
-    (start,) = world.starts(worker)
-    world.begin(worker, start)
-    world.tick(2)
-    assert world.status(run_id) is S.TIMED_OUT
-    assert [status for status, _, _ in heard(world, worker)] == ["TIMED_OUT"]
-
-
-def test_hooks_hear_nothing_of_what_never_began_or_of_what_its_worker_has_reported() -> None:
-    world, worker, run_id = scene(hooks=True)
-    executed(world, worker, "aborted")
-    waiting = world.trigger("t", delay_ms=5000)
-    world.command(Cancel(waiting))
-    assert (world.status(run_id), world.status(waiting)) == (S.FAILED, S.CANCELED)
-    assert heard(world, worker) == []
-
-
-def test_a_run_whose_hooks_nobody_can_hear_is_counted() -> None:
-    world, worker, run_id = scene(hooks=True, max_attempts=2, retry_first_ms=60_000)
-    executed(world, worker, "failed")
-    world.say(worker, Beat(draining=True))
-    world.command(Cancel(run_id))
-    assert world.status(run_id) is S.CANCELED
-    assert heard(world, worker) == [] and world.ledger.counts["hooks_unheard"] == 1

@@ -13,7 +13,7 @@ import pytest
 from longshore import Client, RunCanceled, RunCrashed
 from longshore.client import Run
 from tests.end_to_end.away import lines
-from tests.end_to_end.conftest import Broker, in_status
+from tests.end_to_end.conftest import Broker, Build, in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.troubled import (
     climbs,
@@ -130,6 +130,26 @@ async def test_a_run_that_is_canceled_between_two_attempts_is_heard_of_too(house
     with pytest.raises(RunCanceled):
         await run.result(timeout=10)
     await eventually(lambda: heard(house, run) == ["fails.slowly@1.0.0 CANCELED"], within=10)
+
+
+async def test_what_ends_while_no_worker_is_there_is_heard_of_when_one_comes_even_if_the_coordinator_was_killed(
+    build: Build,
+) -> None:
+    house = build()
+    house.environment["TROUBLED"] = str(house.folder)
+    coordinator, worker = house.decide(), house.work(module=TROUBLED)
+    async with house.client(modules=[TROUBLED]) as client:
+        run = await client.trigger(fails_slowly())
+        await in_status(run, "RETRYING", within=20)
+        worker.kill()
+        await run.cancel()
+        with pytest.raises(RunCanceled):
+            await run.result(timeout=10)
+        coordinator.kill()
+        house.decide()
+        assert heard(house, run) == []
+        house.work(module=TROUBLED)
+        await eventually(lambda: heard(house, run) == ["fails.slowly@1.0.0 CANCELED"], within=60)
 
 
 async def test_a_run_whose_worker_is_lost_for_good_is_heard_of_elsewhere(house: House, client: Client) -> None:

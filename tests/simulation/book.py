@@ -28,7 +28,16 @@ from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import KeepRow
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.queues import QueueRow
-from longshore.core.records import Annotation, CacheHit, ReturnedReply, TokenRow, WorkerRow, final_of
+from longshore.core.records import (
+    Annotation,
+    CacheHit,
+    ReturnedReply,
+    TokenRow,
+    Unheard,
+    UnheardPage,
+    WorkerRow,
+    final_of,
+)
 from longshore.core.run import FINAL, Run, Status
 from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
@@ -62,6 +71,7 @@ class Book:
         self.batch_of: dict[RunId, str] = {}
         self.bulks: dict[str, BulkRow] = {}
         self.returned: dict[RunId, ReturnedReply] = {}
+        self.unheard: dict[RunId, Unheard] = {}
         self.dead: list[Unreadable] = []
         self.unsent: list[RunId] = []
         self.begun = Begun()
@@ -149,6 +159,11 @@ class Book:
         if needs.replies_due:
             facts.replies_due = [reply for reply in self.returned.values() if reply.next_at <= now]
             self.read_runs(facts, [reply.run_id for reply in facts.replies_due])
+        if needs.unheard:
+            rows = sorted(self.unheard.values(), key=lambda one: one.next_at)
+            due = [one for one in rows if one.next_at <= now][:DUE_AT_ONCE]
+            facts.unheard = UnheardPage(due, next((one.next_at for one in rows[len(due) :]), None))
+            self.read_runs(facts, [one.run_id for one in due])
         if needs.schedules.any:
             self._read_schedules(facts, needs, now)
         self.read_runs(facts, [run.parent_id for run in facts.runs.values() if run.parent_id])
@@ -389,6 +404,8 @@ class Book:
             self.cursors[cursor.id] = copy.deepcopy(cursor)
         for name in changes.cursors_done:
             self.cursors.pop(name, None)
+        self.unheard.update(changes.unheard)
+        self.unheard = {one: row for one, row in self.unheard.items() if one not in changes.unheard_done}
         self.returned.update({reply.run_id: reply for reply in changes.returned})
         for run_id in changes.returned_done:
             self.returned.pop(run_id, None)

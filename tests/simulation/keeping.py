@@ -109,7 +109,16 @@ def let_go(book: Book, gone: LettingGo) -> None:
         run = book.runs.pop(run_id)
         assert run.finished_at is not None, f"run {run_id} is {run.status}: nothing that lives may go"
         book.gone.add(run_id)
-        for kept in (book.inputs, book.results, book.errors, book.tags, book.returned, book.metadata, book.given):
+        for kept in (
+            book.inputs,
+            book.results,
+            book.errors,
+            book.tags,
+            book.returned,
+            book.unheard,
+            book.metadata,
+            book.given,
+        ):
             kept.pop(run_id, None)
         book.annotation_ids = {one for one in book.annotation_ids if one[0] != run_id}
         book.begun.keys = {key: held for key, held in book.begun.keys.items() if held[0] != run_id}

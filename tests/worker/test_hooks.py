@@ -3,16 +3,23 @@ nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from longshore import Outcome, define
 from longshore.core.ids import RunId
-from longshore.core.message import CancelRun, Commands, Delivery, RunHooks
+from longshore.core.message import CancelRun, Commands, Delivery, HooksRun, RunHooks
 from longshore.routines.catalog import Catalog, collect
+from longshore.worker.desk import Note
+from longshore.worker.hooking import Elsewhere
+from longshore.worker.tray import Tray
 from tests.support.wait import eventually
 from tests.worker import hooked
 from tests.worker.conftest import SiteMaker
@@ -163,8 +170,8 @@ async def test_hooks_of_a_run_that_ended_while_nobody_had_it_run_on_a_worker_of_
         offers = {offer.routine: offer.hooks for offer in site.coordinator.hellos[0].offers}
         assert offers["in.thread"] and offers["before"]
         orders = [("CANCELED", "enough"), ("CRASHED", "its worker was lost"), ("TIMED_OUT", "over")]
-        for status, reason in orders:
-            site.coordinator.direct(RunHooks(RunId("r9"), "in.thread", "1.0.0", 2, status, reason))
+        for run_id, (status, reason) in zip(("r7", "r8", "r9"), orders, strict=True):
+            site.coordinator.direct(RunHooks(RunId(run_id), "in.thread", "1.0.0", 2, status, reason))
         site.coordinator.direct(RunHooks(RunId("r9"), "unknown", "1.0.0", 2, "CANCELED"))
         found = await eventually(lambda: all_ if len(all_ := lines(place)) == 9 else [], within=10)
         assert {line for line in found if "everywhere" not in line} == {
@@ -175,3 +182,32 @@ async def test_hooks_of_a_run_that_ended_while_nobody_had_it_run_on_a_worker_of_
             "failure TIMED_OUT None RunTimedOut attempt 2",
             "complete TIMED_OUT None RunTimedOut attempt 2",
         }
+        for run_id in ("r7", "r8", "r9"):
+            await site.coordinator.report(HooksRun, run_id)
+
+
+async def test_hooks_that_are_under_way_are_not_begun_again_and_a_routine_without_any_says_so_at_once() -> None:
+    entered, told = threading.Event(), threading.Event()
+    calls: list[str] = []
+
+    def slow(here: Any, outcome: Outcome) -> None:
+        calls.append(outcome.status)
+        entered.set()
+        assert told.wait(10)
+
+    module = ModuleType("two")
+    module.slow = define.action(name="slow", version="1.0.0", on_cancel=slow)(lambda: None)  # type: ignore[attr-defined]
+    module.bare = define.action(name="bare", version="1.0.0")(lambda: None)  # type: ignore[attr-defined]
+    tray: Tray[Note] = Tray(asyncio.get_running_loop(), lambda: None)
+    elsewhere = Elsewhere(collect([module]), tray)
+    order = RunHooks(RunId("r1"), "slow", "1.0.0", 1, "CANCELED")
+    elsewhere.run(order)
+    assert await asyncio.to_thread(entered.wait, 10)
+    elsewhere.run(order)
+    elsewhere.run(RunHooks(RunId("r2"), "bare", "1.0.0", 1, "CANCELED"))
+    elsewhere.run(RunHooks(RunId("r3"), "unknown", "1.0.0", 1, "CANCELED"))
+    (bare,) = await eventually(tray.take, within=10)
+    assert bare.report == HooksRun(RunId("r2"))
+    told.set()
+    (slowly,) = await eventually(tray.take, within=10)
+    assert slowly.report == HooksRun(RunId("r1")) and calls == ["CANCELED"]

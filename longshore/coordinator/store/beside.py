@@ -15,6 +15,7 @@ from longshore.coordinator.store.queues import QueueRows
 from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.schedules import ScheduleWriting
 from longshore.coordinator.store.statements import Each, ManyKeys, Step, insert, update, upsert
+from longshore.coordinator.store.unheard import UnheardRows
 from longshore.core.changes import Changes, Unreadable
 from longshore.core.cursors import Cursor
 
@@ -41,6 +42,7 @@ class Beside:
         self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
         self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
         self._returned_done = ManyKeys("DELETE FROM returned_reply WHERE run_id IN ({keys})", mark)
+        self._unheard = UnheardRows(mark)
         self._dead = insert("dead_letter", _DEAD, mark)
         self._schedules = ScheduleWriting(mark)
 
@@ -65,6 +67,8 @@ class Beside:
             steps.append((self._cursors_done, changes.cursors_done))
         if changes.returned or changes.returned_done:
             self._write_returned(steps, changes, at)
+        if changes.unheard or changes.unheard_done:
+            steps += self._unheard.steps(changes, at)
         if changes.schedules.any:
             steps += self._schedules.steps(changes.schedules, at)
         if changes.dead:

@@ -17,7 +17,10 @@ _CACHED: Final = (
     "DELETE FROM cache WHERE key IN (SELECT cache.key FROM run JOIN cache ON cache.key = run.cache_key "
     "AND cache.run_id = run.id WHERE run.cache_key <> '' AND run.id IN ({keys}))"
 )
-_SMALL: Final = (_CACHED, *(f"DELETE FROM {name} {_OF}" for name in ("idempotency", "returned_reply", "told_signal")))
+_SMALL: Final = (
+    _CACHED,
+    *(f"DELETE FROM {name} {_OF}" for name in ("idempotency", "returned_reply", "told_signal", "unheard")),
+)
 _TOKENS: Final = (
     "DELETE FROM token WHERE token IN (SELECT token.token FROM call JOIN token ON token.token = call.name "
     "AND token.run_id = call.run_id WHERE call.kind = 'token' AND call.run_id IN ({keys}))"

@@ -33,6 +33,7 @@ from longshore.coordinator.store.queues import all_rules
 from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
+from longshore.coordinator.store.unheard import read_unheard
 from longshore.core.changes import Facts, Needs, Snapshot
 from longshore.core.cursors import CANCEL_CHILDREN, Cursor
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
@@ -171,6 +172,9 @@ class Reader:
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
+            if needs.unheard:
+                facts.unheard = read_unheard(connection, now)
+                wanted.update(one.run_id for one in facts.unheard.due)
             if needs.schedules.ids:
                 read_found(connection, facts.schedules, needs.schedules.ids)
             if needs.schedules.due:

@@ -14,6 +14,7 @@ from longshore.core.ledger import (
     batching,
     caching,
     debouncing,
+    hooking,
     joining,
     keeping,
     keys,
@@ -73,6 +74,7 @@ def of_tick(state: State, now: datetime) -> Needs:
     needs = Needs(suspended_due=True, replies_due=True, cursors=state.cursors_open)
     needs.schedules.due = scheduling.is_time(state, now)
     needs.kept = keeping.need(state, now)
+    needs.unheard = hooking.is_time(state, now)
     needs.runs.update(state.to_resend[: state.config.group])
     if state.joints.telling:
         needs.runs.update(joining.needed(state))

@@ -114,6 +114,7 @@ class State:
         "filling",
         "foreign",
         "forget_at",
+        "hooks_at",
         "joints",
         "known",
         "lanes",
@@ -189,6 +190,7 @@ class State:
         self.marks = 0
         self.settling = config.settling_marks
         self.report_queue = 0
+        self.hooks_at: datetime | None = now  # when a run whose hooks nobody has run is to be named to a worker again
         self.schedules_at = now  # when a schedule may be due
 
     def count(self, fact: str) -> None:

@@ -18,6 +18,7 @@ from longshore.core.ledger import (
     delivering,
     failing,
     forgetting,
+    hooking,
     joining,
     keeping,
     placing,
@@ -48,6 +49,7 @@ def tick(state: State, round_: Round) -> None:
     bulking.move_on(state, round_)
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
+    hooking.say_again(state, round_)
     joining.tell(state, round_, joints)
     _redeliver(state, round_)
     _judge_heads(state, round_)

@@ -59,6 +59,7 @@ def upgrade() -> None:
     )
     _schedules()
     _keeping()
+    _hooks()
 
 
 def _beginnings() -> None:
@@ -143,6 +144,16 @@ def _keeping() -> None:
         _name(what, column, table, run_id)
 
 
+def _hooks() -> None:
+    op.create_table(
+        "unheard",
+        sa.Column("run_id", sa.Text(), primary_key=True, nullable=False),
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in ("next_at", "until_at")],
+        sqlite_with_rowid=False,
+    )
+    op.create_index("unheard_next", "unheard", ["next_at"])
+
+
 NAMED = (
     ("input", "input_ref", "run", "id"),
     ("result", "result_ref", "run", "id"),
@@ -164,7 +175,7 @@ def _name(what: str, column: str, table: str, run_id: str) -> None:
 
 
 def downgrade() -> None:
-    for name in ("joint", "debounce"):
+    for name in ("unheard", "joint", "debounce"):
         op.drop_table(name)
     op.drop_index("idempotency_expires", "idempotency")
     for name in ("producer", "idempotency_key"):
