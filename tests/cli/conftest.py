@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUTINES = """
-import asyncio, time
+import asyncio, os, time
 from longshore import AbortRun, context, define
 
 @define.task(name="add", version="1.0.0")
@@ -31,6 +31,12 @@ def fail(text: str) -> None:
 async def nap(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return "rested"
+
+@define.action(name="held", version="1.0.0")
+async def held(until: str) -> str:
+    while not os.path.exists(until):
+        await asyncio.sleep(0.02)
+    return "let go"
 
 @define.task(name="big", version="1.0.0")
 def big(size: int) -> str:

@@ -124,7 +124,8 @@ def test_a_long_wait_says_why(dev: Terminal) -> None:
 
 
 def test_ctrl_c_ends_the_wait_and_says_that_the_run_goes_on(dev: Terminal) -> None:
-    waiting = dev.start("trigger", "nap", "--arg", "seconds=6", "--wait", stderr=subprocess.PIPE)
+    go = dev.folder / "go-on"
+    waiting = dev.start("trigger", "held", "--arg", f"until={go}", "--wait", stderr=subprocess.PIPE)
     assert waiting.stderr is not None
     said: list[str] = []
     while not said or "EXECUTING" not in said[-1]:
@@ -136,8 +137,9 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_run_goes_on(dev: Terminal) -> No
     assert waiting.wait(10) == 1
     assert "the run goes on" in rest
     assert "longshore runs watch" in rest
-    (run,) = dev.lines("runs", "list", "--routine", "nap", "--status", "EXECUTING")
+    (run,) = dev.lines("runs", "list", "--routine", "held", "--status", "EXECUTING")
     assert run["run_id"] in rest
+    go.touch()
     assert dev.run("runs", "watch", run["run_id"]).returncode == 0
 
 
@@ -202,7 +204,8 @@ def test_a_coordinator_beside_a_running_dev_is_refused_and_takes_nothing_from_it
 
 
 def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> None:
-    run_id = dev.run("trigger", "nap", "--arg", "seconds=6").stdout.strip()
+    go = dev.folder / "go-again"
+    run_id = dev.run("trigger", "held", "--arg", f"until={go}").stdout.strip()
 
     def executing() -> bool:
         return bool(dev.json("runs", "show", run_id)["status"] == "EXECUTING")
@@ -210,6 +213,7 @@ def test_a_killed_worker_is_replaced_and_its_run_completes(dev: Terminal) -> Non
     eventually_sync(executing, within=20)
     worker_id = dev.json("runs", "show", run_id)["worker_id"]
     os.kill(int(worker_id.split("-")[-2]), signal.SIGKILL)
+    go.touch()
     assert dev.run("runs", "watch", run_id, "--timeout", "40").returncode == 0
     run = dev.json("runs", "show", run_id)
     assert (run["status"], run["crashes"]) == ("COMPLETED", 1)

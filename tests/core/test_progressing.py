@@ -38,6 +38,24 @@ def test_who_watches_is_told_of_progress_and_nothing_is_written() -> None:
     assert not changes.updated and not changes.history
 
 
+def test_who_comes_late_hears_the_latest_word_once() -> None:
+    scene = stage(S.EXECUTING)
+    world, start = scene.world, scene.directive
+    world.command(Ask("outcome", "a", "early", [scene.run_id]))
+    world.report(scene.worker, Progress(start.run_id, start.epoch, 0.4, "epoch 4"))
+    world.replies.clear()
+    world.command(Ask("outcome", "a", "late", [scene.run_id]))
+    ((key, told),) = world.replies
+    assert isinstance(told, RunChanged) and (key, told.status, told.reason) == ("late", "EXECUTING", "40% epoch 4")
+    world.replies.clear()
+    world.command(Ask("outcome", "b", "late", [scene.run_id]), Ask("outcome", "c", "early", [scene.run_id]))
+    assert not world.replies, "asked again, as after a lost connection"
+    world.report(scene.worker, Released(start.run_id, start.epoch, lost=True))
+    world.replies.clear()
+    world.command(Ask("outcome", "d", "later", [scene.run_id]))
+    assert not world.replies, "that attempt is over"
+
+
 def test_words_of_runs_that_execute_no_more_are_forgotten() -> None:
     world = World()
     worker = world.join(offers=[task()], slots=3000)

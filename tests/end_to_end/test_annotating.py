@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,8 @@ async def _has(run: object, key: str) -> bool:
     return key in await run.metadata.get()  # type: ignore[attr-defined]
 
 
-async def test_watchers_see_metadata_and_progress_within_two_seconds_and_so_does_who_asks_later(
-    client: Client, tmp_path: Path
+async def test_watchers_see_metadata_and_progress_within_two_seconds_and_so_does_who_comes_later(
+    house: House, client: Client, tmp_path: Path
 ) -> None:
     run = await client.trigger(annotated.tells(str(tmp_path / "go")))
     seen: list[tuple[float, dict[str, object] | None, str]] = []
@@ -105,6 +106,13 @@ async def test_watchers_see_metadata_and_progress_within_two_seconds_and_so_does
     assert time.monotonic() - began < 2
     info = await run.info()
     assert info.progress["fraction"] == 0.4 and info.progress["text"] == "epoch 4" and info.progress["at"]
+    async with (
+        house.client(modules=[MODULE]) as other,
+        asyncio.timeout(10),
+        aclosing(other.handle(run.id).watch()) as late,
+    ):
+        while "40% epoch 4" not in (await anext(late)).reason:
+            pass
     (tmp_path / "go").touch()
     await asyncio.wait_for(watching, 10)
     assert (await run.info()).progress is None

@@ -247,7 +247,7 @@ def _ask(state: State, round_: Round, message: Ask, actor: str) -> None:
     for run_id in message.run_ids:
         final = ended(round_, run_id)
         if run_id in state.runs or run_id in round_.facts.runs:
-            state.watchers.setdefault(run_id, set()).add(message.reply_to)
+            progressing.watch(state, round_, run_id, message.reply_to)
         elif final is not None:
             reply(round_, message.reply_to, outcome_of(final))
         else:

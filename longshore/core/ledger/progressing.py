@@ -29,15 +29,21 @@ def progress(state: State, round_: Round, session: Session, report: Progress) ->
     keys = state.watchers.get(run.id)
     if not keys:
         return
-    changed = RunChanged(
-        run_id=run.id,
-        status=run.status.value,
-        attempt=run.attempt,
-        reason=f"{report.fraction:.0%} {report.text}".strip(),
-        at=round_.now,
-    )
+    changed = _told(run, state.progress[run.id])
     for key in keys:
         reply(round_, key, changed)
+
+
+def watch(state: State, round_: Round, run_id: RunId, key: str) -> None:
+    """Tell this key of all that becomes of the run. Whoever comes late hears the latest word at once; who watches it
+    already and asks again does not hear it again."""
+    keys = state.watchers.setdefault(run_id, set())
+    if key in keys:
+        return
+    keys.add(key)
+    run, said = state.runs.get(run_id), state.progress.get(run_id)
+    if run is not None and said is not None and _is_current(run, said):
+        reply(round_, key, _told(run, said))
 
 
 def latest(state: State, run_id: RunId) -> dict[str, Any] | None:
@@ -46,6 +52,11 @@ def latest(state: State, run_id: RunId) -> dict[str, Any] | None:
     if run is None or said is None or not _is_current(run, said):
         return None
     return {"fraction": said.fraction, "text": said.text, "at": said.at}
+
+
+def _told(run: Run, said: Said) -> RunChanged:
+    reason = f"{said.fraction:.0%} {said.text}".strip()
+    return RunChanged(run_id=run.id, status=run.status.value, attempt=run.attempt, reason=reason, at=said.at)
 
 
 def _is_current(run: Run, said: Said) -> bool:
