@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -106,13 +105,10 @@ async def test_watchers_see_metadata_and_progress_within_two_seconds_and_so_does
     assert time.monotonic() - began < 2
     info = await run.info()
     assert info.progress["fraction"] == 0.4 and info.progress["text"] == "epoch 4" and info.progress["at"]
-    async with (
-        house.client(modules=[MODULE]) as other,
-        asyncio.timeout(10),
-        aclosing(other.handle(run.id).watch()) as late,
-    ):
-        while "40% epoch 4" not in (await anext(late)).reason:
-            pass
+    async with house.client(modules=[MODULE]) as other, asyncio.timeout(10):
+        async for change in other.handle(run.id).watch():
+            if "40% epoch 4" in change.reason:
+                break
     (tmp_path / "go").touch()
     await asyncio.wait_for(watching, 10)
     assert (await run.info()).progress is None
