@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
@@ -23,8 +23,11 @@ _log = logging.getLogger("longshore.client")
 T = TypeVar("T")
 R = TypeVar("R")
 
-WINDOW: Final = 4 * MAX_ITEMS
+WINDOW: Final = 8 * MAX_ITEMS
 """So many items are under way at most."""
+GROUP: Final = MAX_ITEMS
+"""So much room is waited for before more are drawn: one at a time they would leave in bodies, and be committed in
+transactions, of a few."""
 KEEP_EVERY: Final = 15.0
 """Seconds after which the ledger is told again that a batch is still being sent."""
 GIVE_UP_WITHIN: Final = 2.0
@@ -60,20 +63,26 @@ class Window(Generic[T, R]):
 
     @property
     def room(self) -> int:
-        """How many more fit in."""
-        return WINDOW - len(self._under_way)
+        """How many more fit in; 0 as long as it is not a group of them."""
+        under_way = len(self._under_way)
+        return WINDOW - under_way if under_way <= WINDOW - GROUP else 0
 
     @property
-    def head(self) -> list[asyncio.Task[R]]:
-        """The first of them; nothing if there is none."""
-        return [self._under_way[0][0]] if self._under_way else []
+    def is_empty(self) -> bool:
+        """Whether none is under way."""
+        return not self._under_way
+
+    async def first(self) -> R | BaseException:
+        """What the first one gives; it is waited for."""
+        if not self._under_way[0][0].done():
+            await asyncio.wait((self._under_way[0][0],))
+        return self._take()
 
     def add(self, *items: T) -> None:
         """Begin with some more."""
         self._under_way += [(asyncio.ensure_future(self._acted(item)), item) for item in items]
 
-    def take(self) -> R | BaseException:
-        """What the first one, which is done, has given."""
+    def _take(self) -> R | BaseException:
         done, _ = self._under_way.popleft()
         if done.cancelled():
             return asyncio.CancelledError()
@@ -97,9 +106,8 @@ async def _of_iterable(items: Iterable[T], window: Window[T, R]) -> AsyncGenerat
     iterator = iter(items)
     broken = _draw(iterator, window)
     try:
-        while head := window.head:
-            await asyncio.wait(head)
-            found = window.take()
+        while not window.is_empty:
+            found = await window.first()
             broken = broken or _draw(iterator, window)
             yield found
     finally:
@@ -118,35 +126,60 @@ def _draw(iterator: Iterator[T], window: Window[T, R]) -> Exception | None:
     return None
 
 
+class Source(Generic[T, R]):
+    """Draws from an asynchronous source, in a task of its own, as long as there is room."""
+
+    def __init__(self, items: AsyncIterable[T], window: Window[T, R]) -> None:
+        self._items = items
+        self._window = window
+        self._taken = asyncio.Event()
+        self._drawn = asyncio.Event()
+        self.over = False
+        """Whether no more come."""
+
+    async def draw(self) -> None:
+        """Until there are no more. Raises what drawing raised."""
+        room = WINDOW
+        try:
+            async for item in self._items:
+                self._window.add(item)
+                self._drawn.set()
+                room = room - 1 or await self._room()
+        finally:
+            self.over = True
+            self._drawn.set()
+
+    async def _room(self) -> int:
+        while not (room := self._window.room):
+            self._taken.clear()
+            await self._taken.wait()
+        return room
+
+    def taken(self) -> None:
+        """An item has left the window."""
+        if self._window.room:
+            self._taken.set()
+
+    async def more(self) -> None:
+        """Wait until an item was drawn, or no more come."""
+        self._drawn.clear()
+        await self._drawn.wait()
+
+
 async def _of_source(items: AsyncIterable[T], window: Window[T, R]) -> AsyncGenerator[R | BaseException, None]:
-    source = aiter(items)
-    broken: BaseException | None = None
-    drawing: asyncio.Task[tuple[T, ...]] | None = asyncio.ensure_future(_next(source))
+    source = Source(items, window)
+    drawing = asyncio.ensure_future(source.draw())
     try:
-        while window.head or drawing is not None:
-            waited: list[asyncio.Task[Any]] = [*window.head]
-            if drawing is not None and window.room:
-                waited.append(drawing)
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if drawing is not None and drawing.done() and window.room:
-                broken = drawing.exception()
-                drawn = () if broken is not None else drawing.result()
-                window.add(*drawn)
-                drawing = asyncio.ensure_future(_next(source)) if drawn else None
-            while (head := window.head) and head[0].done():
-                yield window.take()
+        while not (source.over and window.is_empty):
+            if window.is_empty:
+                await source.more()
+                continue
+            found = await window.first()
+            source.taken()
+            yield found
+        await drawing
     finally:
-        await window.dismiss(*([] if drawing is None else [drawing]))
-    if broken is not None:
-        raise broken
-
-
-async def _next(source: AsyncIterator[T]) -> tuple[T, ...]:
-    """The next item, alone; nothing at the end."""
-    try:
-        return (await anext(source),)
-    except StopAsyncIteration:
-        return ()
+        await window.dismiss(drawing)
 
 
 # ---------------------------------------------------------------------------------------------------------- a batch

@@ -43,9 +43,9 @@ class Batch:
         return f"<batch {self.id}>"
 
     async def info(self) -> Fields:
-        """Its fields: `status` (open, sealed, aborted), `reason`, how many `items` its sender says there are, how many
-        `runs` they began, `existing` and `refused`; of the runs how many are `unfinished`, and `statuses`: how many
-        stand where. Raises Rejected (`unknown_batch`)."""
+        """Its fields: `status` (open, sealed, aborted), `reason`, how many `items` its sender says there are (write
+        `info["items"]`: that name is a dict's own), how many `runs` they began, `existing` and `refused`; of the runs
+        how many are `unfinished`, and `statuses`: how many stand where. Raises Rejected (`unknown_batch`)."""
         return row(await self._conversation.ask("batch", batch_id=self.id))
 
     async def runs(self, *, status: str | None = None, limit: int = 50) -> list[Fields]:

@@ -11,7 +11,7 @@ import pytest
 
 from longshore import Order
 from longshore.client import Client, Run
-from longshore.client.batches import KEEP_EVERY, WINDOW, Keeper, in_order
+from longshore.client.batches import GROUP, KEEP_EVERY, WINDOW, Keeper, in_order
 from longshore.core.errors import BatchAborted, EncodingError, UsageError
 from longshore.core.message import AbortBatch, OpenBatch, SealBatch
 from tests.client.routines import add, slow
@@ -92,6 +92,34 @@ async def test_an_item_of_a_slow_source_is_given_before_the_next_one_is_there() 
         assert await anext(found) == 2
         gate.set()
         assert await anext(found) == 4
+
+
+async def test_a_source_may_give_more_than_the_window_holds_one_by_one() -> None:
+    async def trickling() -> AsyncIterator[int]:
+        for number in range(WINDOW + 10):
+            if number > WINDOW - 10:
+                await asyncio.sleep(0)
+            yield number
+
+    found = [one async for one in in_order(trickling(), doubled)]
+    assert len(found) == WINDOW + 10
+
+
+@pytest.mark.parametrize("source", [False, True], ids=["iterable", "source"])
+async def test_more_is_drawn_in_groups_that_fill_a_message(source: bool) -> None:
+    begun: list[int] = []
+
+    async def act(number: int) -> int:
+        begun.append(number)
+        return number
+
+    items: Any = numbers(2 * WINDOW) if source else range(2 * WINDOW)
+    sizes = []
+    async with aclosing(in_order(items, act)) as found:
+        async for _ in found:
+            await asyncio.sleep(0)
+            sizes.append(len(begun))
+    assert len(set(sizes)) <= 1 + WINDOW // GROUP, sorted(set(sizes))
 
 
 async def test_a_batch_is_sealed_with_the_number_of_items_that_the_ledger_has(
