@@ -7,6 +7,7 @@ or the settings are wrong, so that starting again would change nothing.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import importlib
 import logging
@@ -32,8 +33,9 @@ from longshore.settings import Settings, load
 from longshore.telemetry import semantics, setup, setup_logging
 from longshore.worker import SESSION_VARIABLE, Worker, WorkerConfig, new_session
 from longshore.worker.config import ADVISES_VARIABLE
+from longshore.worker.lifeline import heed_supervisor, say_last_words
 from longshore.worker.loops import new_loop
-from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
+from longshore.worker.supervisor import USAGE_STATUS
 
 YOUNG_OBJECTS: Final = 10_000
 """New objects between two searches for garbage (700 by default; a run brings some twenty)."""
@@ -46,6 +48,7 @@ _log = logging.getLogger("longshore.worker")
 
 def main(word: str) -> int:
     """Work until told to leave; gives the exit status."""
+    faulthandler.enable()  # a fault leaves its stack in stderr, and so in the evidence of the runs it ends
     crew = Crew.from_word(word)
     setup_logging(crew.log_json, crew.log_level)
     try:

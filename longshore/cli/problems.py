@@ -32,10 +32,12 @@ class Problem:
     advice: str = ""
     status: int = FAILED
     run_id: str = ""
+    rule: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The same for a program: `{"error": {...}}`."""
         fields = {"type": self.kind, "message": self.text, "advice": self.advice, "run_id": self.run_id}
+        fields["rule"] = self.rule
         return {"error": {name: value for name, value in fields.items() if value}}
 
 
@@ -80,7 +82,7 @@ _LOOK: Final = {
     "open_token": "`longshore tokens complete TOKEN` completes one, `longshore runs cancel RUN_ID` ends the run",
     "not_final": "`longshore runs cancel RUN_ID` ends it, `longshore runs watch RUN_ID` waits for its end",
     "not_pausable": "`longshore runs why RUN_ID` says what it waits for, `longshore runs show RUN_ID` how it ended",
-    "not_delayed": "`longshore runs show RUN_ID` shows where it stands; `longshore runs cancel RUN_ID` ends it",
+    "not_delayed": "`longshore runs show RUN_ID` shows where it stands",
     "already_final": "`longshore runs show RUN_ID` shows how it ended",
     "unknown_schedule": "`longshore schedules list` shows those that are there",
     "schedule_exists": "`--replace` gives it the new plan; `--id` names another one",
@@ -139,7 +141,7 @@ def _not_yet_accepted(error: NotYetAccepted) -> Problem:
 def _rejected(error: Rejected) -> Problem:
     text = _first_line(error).removeprefix(f"rejected ({error.rule}): ")
     status = FAILED if error.rule in _NOT_NOW else USAGE
-    return Problem("Rejected", text, _LOOK.get(error.rule, ""), status, error.run_id)
+    return Problem("Rejected", text, _LOOK.get(error.rule, ""), status, error.run_id, error.rule)
 
 
 def _run_error(error: RunError) -> Problem:

@@ -99,8 +99,8 @@ class BulkHandle:
         return f"<bulk order {self.id}>"
 
     async def progress(self) -> Fields:
-        """Its fields: `status` (running, done, aborted), `matched` runs so far, of those `done` and `refused`, and
-        `progress` from 0 to 1. Raises Rejected (`unknown_bulk`)."""
+        """Its fields: `status` (running, done, aborted), `matched` runs so far, of those `done` and `refused`, how many
+        are `left` (None: over 100,000), and `progress` from 0 to 1. Raises Rejected (`unknown_bulk`)."""
         return row(await self._conversation.ask("bulk", bulk_id=self.id))
 
     async def wait(self, timeout: Duration | None = None) -> Fields:

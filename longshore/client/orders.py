@@ -21,6 +21,7 @@ from longshore.core.durations import duration
 from longshore.core.errors import EncodingError, UsageError
 from longshore.core.ids import ENTROPY_BYTES, Address, RunId, is_run_id, uuid7_from
 from longshore.core.message import Fork, Options, Rerun, Reschedule, Trigger
+from longshore.core.names import split_routine
 from longshore.core.versions import PINNED
 from longshore.payloads import AsyncCargo
 from longshore.routines import Call
@@ -110,6 +111,9 @@ class Drafts:
     def _draft(self, order: Order, options: RunOptions, wants: str) -> tuple[Trigger, Encoded]:
         run_id = self._ids.next() if order.run_id is None else _given_id(order.run_id)
         if isinstance(order.what, str):
+            found, reason = split_routine(order.what)
+            if not found:
+                raise UsageError(reason)
             routine, (args, kwargs), key = order.what, plain_arguments(order.args, order.kwargs), ""
             travelling = _named(routine, to_message(_travelling(options))) if options else _PLAIN
         else:

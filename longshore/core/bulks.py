@@ -110,8 +110,10 @@ def statuses_of(what: str, wanted: RunFilter) -> list[str]:
     return list(dict.fromkeys(wanted.status)) or [status.value for status in ABOUT[what]]
 
 
-def fields_of(row: BulkRow) -> dict[str, Any]:
-    """A bulk order as people and programs see it. `progress` is from 0 to 1."""
+def fields_of(row: BulkRow, left: int | None = None) -> dict[str, Any]:
+    """A bulk order as people and programs see it. `left` is how many runs that fit are still to come (None: nobody has
+    counted); `progress` is from 0 to 1, of the runs that fit if they are counted, else of all runs there are."""
+    at, of = (row.after, row.upto) if left is None else (row.matched, row.matched + left)
     return {
         "bulk_id": row.id,
         "what": row.what,
@@ -120,7 +122,8 @@ def fields_of(row: BulkRow) -> dict[str, Any]:
         "matched": row.matched,
         "done": row.done,
         "refused": row.refused,
-        "progress": 1.0 if row.status == DONE else round(min(row.after / max(row.upto, 1), 1.0), 4),
+        "left": 0 if row.status == DONE else left,
+        "progress": 1.0 if row.status == DONE else round(min(at / max(of, 1), 1.0), 4),
         "reason": row.reason,
         "by": row.by,
         "created_at": said_at(row.created_at),

@@ -6,9 +6,12 @@ An ordinary run has none of it (`Run.care` is None). Facts only; it decides noth
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
+
+LONGEST_TAIL: Final = 4000
+"""Characters."""
 
 
 class Crash(msgspec.Struct, omit_defaults=True, gc=False):
@@ -19,6 +22,17 @@ class Crash(msgspec.Struct, omit_defaults=True, gc=False):
     worker_id: str
     attempt: int
     reason: str
+    tail: str = ""
+
+
+class Loss(NamedTuple):
+    """How a run lost its worker, or its own process. `charge`: it counts as a crash. `tail` is the end of what the dead
+    process wrote to stderr."""
+
+    reason: str
+    charge: bool = True
+    starved: bool = False
+    """Out of memory."""
     tail: str = ""
 
 

@@ -80,6 +80,11 @@ def problem_of_all(edits: Sequence[Edit]) -> str:
     return next((found for edit in edits if (found := problem(edit))), "")
 
 
+def distinct(tags: list[str]) -> list[str]:
+    """The tags as a run has them: each once, in the order given."""
+    return tags if len(tags) < 2 else list(dict.fromkeys(tags))
+
+
 def is_number(value: object) -> bool:
     """Whether metadata can be incremented by it and it can be kept: finite, whole ones within 64 bits."""
     if isinstance(value, bool):

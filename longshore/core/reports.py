@@ -158,10 +158,11 @@ class Bye(Message):
 
 
 class ChildDied(Message):
-    """A supervisor's word: the process of this session is dead."""
+    """A supervisor's word: the process of this session is dead. `tail` is the end of what it wrote to stderr."""
 
     session: SessionId
     how: str = ""
+    tail: str = ""
 
 
 Report = (

@@ -179,7 +179,7 @@ def _priority(value: object) -> float:
 def _tags(value: object) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise UsageError(f'option tags: {value!r} is not a list of texts; write tags=["..."]')
-    tags = list(value)
+    tags = list(dict.fromkeys(value)) if all(isinstance(tag, str) for tag in value) else list(value)
     if len(tags) > MAX_TAGS:
         raise UsageError(f"option tags: {len(tags)} tags, at most {MAX_TAGS} are kept")
     for tag in tags:

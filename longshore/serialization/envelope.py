@@ -13,6 +13,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from longshore.core.bulks import RunFilter
 from longshore.core.envelope import JSON
 from longshore.core.errors import DecodeError, EncodingError, nearest
 from longshore.core.ids import Address, RunId, WorkerId
@@ -21,6 +22,7 @@ from longshore.core.message import (
     MAX_ITEMS,
     Command,
     CompleteToken,
+    Debounce,
     Directive,
     DrainWorker,
     Fork,
@@ -45,6 +47,9 @@ _UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError, MemoryErr
 
 _PLACE: Final = re.compile(r"at `\$\[(\d+)\]`")
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
+_UNKNOWN_TYPE: Final = re.compile(r"Invalid value .* at `\$(\[\d+\])?\.type`")
+_INNER: Final = {"options": Options, "options.debounce": Debounce, "filter": RunFilter}
+"""What stands at these places of a command."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -249,6 +254,8 @@ def _foreign(body: bytes) -> list[Command]:
     except _UNREADABLE as error:
         raise DecodeError(f"not readable as JSON commands: {error}{_hint(body, str(error))}") from None
     commands = found if isinstance(found, list) else [found]
+    if not commands:
+        raise DecodeError("an empty list holds no command")
     if len(commands) > MAX_ITEMS:
         raise DecodeError(f"a body of {len(commands)} commands is over the limit of {MAX_ITEMS}")
     return [_own(command) for command in commands]
@@ -257,10 +264,15 @@ def _foreign(body: bytes) -> list[Command]:
 def _hint(body: bytes, error: str) -> str:
     """What an unknown field may have meant: the names that such a command has, and those of its options, which say
     their unit."""
+    if _UNKNOWN_TYPE.search(error):
+        return (
+            f"; there are: {', '.join(sorted(str(kind.__struct_config__.tag) for kind in get_args(_ForeignCommand)))}"
+        )
     quoted = _UNKNOWN_FIELD.search(error)
     if quoted is None:
         return ""
-    kind = Options if error.endswith(".options`") else _kind_at(body, error)
+    inner = next((kind for end, kind in _INNER.items() if error.endswith(f".{end}`")), None)
+    kind = inner or _kind_at(body, error)
     known = sorted(kind.__struct_fields__)
     meant = nearest(quoted[1], known, 1)
     return f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(known)}"

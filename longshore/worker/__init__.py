@@ -2,7 +2,8 @@
 bus's loop."""
 
 from longshore.worker.config import SESSION_VARIABLE, Exit, WorkerConfig, new_session
+from longshore.worker.lifeline import heed_supervisor
 from longshore.worker.service import Worker
-from longshore.worker.supervisor import Supervisor, heed_supervisor
+from longshore.worker.supervisor import Supervisor
 
 __all__ = ["SESSION_VARIABLE", "Exit", "Supervisor", "Worker", "WorkerConfig", "heed_supervisor", "new_session"]

@@ -11,8 +11,8 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from longshore.broker.bus import Bus, Outgoing
 from longshore.core import envelope
@@ -22,15 +22,13 @@ from longshore.core.ids import SessionId
 from longshore.core.message import ChildDied
 from longshore.serialization.envelope import pack
 from longshore.worker import memory
-from longshore.worker.config import ADVISES_VARIABLE, SESSION_VARIABLE, SUPERVISOR_VARIABLE, new_session
+from longshore.worker.config import ADVISES_VARIABLE, SESSION_VARIABLE, new_session
 from longshore.worker.desk import log
-from longshore.worker.parent import die_with_parent
+from longshore.worker.lifeline import Lifeline
 from longshore.worker.session import REPORTS_KEY
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
-LONGEST_WORDS: Final = 4000
-"""Bytes: less than a pipe takes at once, whoever reads it and when."""
 GOOD_LIFE: Final = 10.0
 """Seconds of life after which the next pause is the first one again."""
 USAGE_STATUS: Final = 2
@@ -41,6 +39,14 @@ TELL_TIMES: Final = 30
 TELL_AGAIN: Final = (2.0, 8.0)
 """Seconds after which a death is told again: a coordinator that is killed with the word in its hands has not kept it,
 and the one after it would have to wait for silence."""
+
+
+class Gone(NamedTuple):
+    """How a child ended: its exit status (negative for a signal), its last words, the end of its stderr."""
+
+    status: int
+    words: str
+    tail: str = ""
 
 
 class Supervisor:
@@ -108,14 +114,14 @@ class Supervisor:
             began = loop.time()
             session = new_session()
             kernel_kills = memory.kernel_kills()
-            status, words = await self._live(session)
+            status, words, tail = await self._live(session)
             if status == 0 or (status == -signal.SIGTERM and self._stopping.is_set()):
                 break  # it left; or it had not yet begun when we told it to
             starved = status == -signal.SIGKILL and memory.kernel_kills() > kernel_kills
             how = _how(status) + (" by the kernel, for lack of memory" if starved else "")
             if not words:
                 log.warning("a worker process ended: %s", how)
-            telling.add(asyncio.create_task(self._tell(session, how)))
+            telling.add(asyncio.create_task(self._tell(session, how, tail)))
             if status == USAGE_STATUS:
                 self._status, self._words = status, self._words or words
                 self.stop()
@@ -131,46 +137,50 @@ class Supervisor:
         for one in telling:
             one.cancel()
 
-    async def _live(self, session: SessionId) -> tuple[int, str]:
-        """Start a child and wait for its end: its exit status, negative for a signal, and its last words."""
-        ours, theirs = os.pipe()  # we never write: the child reads its end when we are gone
-        hears, says = os.pipe()
-        os.set_blocking(hears, False)
+    async def _live(self, session: SessionId) -> Gone:
+        """Start a child and wait for its end."""
+        lifeline = Lifeline()
         environment = os.environ | {
             "PYTHONHASHSEED": "0",
             SESSION_VARIABLE: session,
             ADVISES_VARIABLE: "0" if self._advised else "1",
-            SUPERVISOR_VARIABLE: f"{os.getpid()}:{ours}:{says}",
+            **lifeline.variable,
         }
         self._advised = True
         try:
             # Its own session: a Ctrl-C at the terminal is ours, and reaches the child as one SIGTERM.
             child = await asyncio.create_subprocess_exec(
-                *self._command, env=environment, pass_fds=[ours, says], stdin=DEVNULL, start_new_session=True
+                *self._command,
+                env=environment,
+                pass_fds=lifeline.ends,
+                stdin=DEVNULL,
+                stderr=lifeline.stderr,
+                start_new_session=True,
             )
         except OSError as error:
-            os.close(theirs)
-            os.close(hears)
-            return USAGE_STATUS, f"a worker process cannot be started with {self._command[0]}: {error}"
-        finally:
-            os.close(ours)
-            os.close(says)
+            lifeline.started()
+            lifeline.close()
+            return Gone(USAGE_STATUS, f"a worker process cannot be started with {self._command[0]}: {error}")
+        lifeline.started()
         self._children[session] = child
         if self._stopping.is_set():
             child.terminate()
         try:
             status = await child.wait()
-            return status, _read(hears) if status == USAGE_STATUS else ""
+            return Gone(
+                status,
+                lifeline.words() if status == USAGE_STATUS else "",
+                await lifeline.stderr_tail() if status else "",
+            )
         finally:
             del self._children[session]
-            os.close(theirs)
-            os.close(hears)
+            lifeline.close()
             if child.returncode is None:
                 child.kill()
 
-    async def _tell(self, session: SessionId, how: str) -> None:
+    async def _tell(self, session: SessionId, how: str, tail: str) -> None:
         await self._connected.wait()
-        body = pack([ChildDied(session=session, how=how)])[0]
+        body = pack([ChildDied(session=session, how=how, tail=tail)])[0]
         message = Outgoing(self._names.reports, REPORTS_KEY, body, {envelope.SESSION: session})
         await self._say(message)
         repeat = asyncio.create_task(self._repeat(message))
@@ -197,50 +207,3 @@ def _how(status: int) -> str:
         return f"killed by {signal.Signals(-status).name}"
     except ValueError:
         return f"killed by signal {-status}"
-
-
-def _read(pipe: int) -> str:
-    """What lies in the pipe now: who wrote it is gone."""
-    try:
-        return os.read(pipe, LONGEST_WORDS).decode("utf-8", "replace")
-    except BlockingIOError:  # a process of the child's own still holds the other end, and said nothing
-        return ""
-
-
-def _pipes() -> tuple[int, int, int] | None:
-    """In a worker process: its supervisor's process id, the pipe that ends with it, the pipe for last words."""
-    parts = os.environ.get(SUPERVISOR_VARIABLE, "").split(":")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        return None
-    pid, end, says = map(int, parts)
-    return pid, end, says
-
-
-def say_last_words(text: str) -> bool:
-    """In a worker process about to end with `USAGE_STATUS`: leave the reason with the supervisor, who shows it once
-    for all its children. False when there is none."""
-    pipes = _pipes()
-    if pipes is None:
-        return False
-    try:
-        os.write(pipes[2], text.encode()[:LONGEST_WORDS])
-    except OSError:  # it is gone
-        return False
-    return True
-
-
-def heed_supervisor(drain: Callable[[], None]) -> None:
-    """In a worker process: call `drain` on the running loop when the supervisor that started it (if one did) is
-    gone."""
-    pipes = _pipes()
-    if pipes is None:
-        return
-    pid, pipe, _ = pipes
-    loop = asyncio.get_running_loop()
-
-    def over() -> None:
-        loop.remove_reader(pipe)
-        drain()
-
-    loop.add_reader(pipe, over)
-    die_with_parent(signal.SIGTERM, pid)

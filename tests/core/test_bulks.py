@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from longshore.core.bulks import RunFilter
+from longshore.core.bulks import BulkRow, RunFilter, fields_of
 from longshore.core.message import AbortBulk, Answer, Bulk, Cancel, LimitQueue
 from longshore.core.run import Status
 from tests.core.stages import stage
@@ -64,6 +64,15 @@ def test_a_bulk_order_goes_on_where_it_was_when_the_coordinator_dies() -> None:
     assert {world.status(one) for one in runs} == {Status.CANCELED}
     assert order(world, Bulk("b", "cancel", ALL))["done"] == 25
     assert all(len(world.history(one)) == 2 for one in runs)
+
+
+def test_with_what_is_left_counted_the_progress_is_that_of_the_runs_that_fit() -> None:
+    row = BulkRow(
+        id="b", what="cancel", filter=ALL, created_at=datetime(2026, 1, 1, tzinfo=UTC), matched=30, after=900, upto=1000
+    )
+    assert (fields_of(row)["progress"], fields_of(row)["left"]) == (0.9, None)
+    assert (fields_of(row, 90)["progress"], fields_of(row, 90)["left"]) == (0.25, 90)
+    assert fields_of(row, 0)["progress"] == 1.0
 
 
 def test_an_aborted_order_goes_no_further() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from longshore.core.care import Care, renewed
+from longshore.core.care import LONGEST_TAIL, Care, renewed
 from longshore.core.ids import RunId, WorkerId
-from longshore.core.ledger.evidence import LONGEST_TAIL, take_back
-from longshore.core.message import Failure, Hello, Resume
+from longshore.core.ledger.evidence import take_back
+from longshore.core.message import ChildDied, Failure, Hello, Resume
 from longshore.core.run import Status
 from tests.core.stages import S
 from tests.simulation.world import World, task
@@ -59,6 +59,20 @@ def test_only_the_last_crashes_are_kept_and_a_resumed_run_begins_a_new_row() -> 
     care = world.row(run_id).care
     assert care is not None
     assert [(one.reason, len(one.tail)) for one in care.crashes] == [("again", LONGEST_TAIL)] * 3
+
+
+def test_what_a_dead_worker_wrote_last_is_evidence_of_the_runs_it_executed() -> None:
+    world, worker, run_id = scene()
+    (start,) = world.starts(worker)
+    world.begin(worker, start)
+    world.say(worker, ChildDied(worker, "killed by SIGSEGV", "x" * LONGEST_TAIL + "in faulty"))
+    world.settle()
+    why = world.ledger.why(run_id, world.now)
+    assert world.status(run_id) is S.QUEUED and why is not None
+    run = world.book.runs[run_id]
+    assert run.care is not None
+    (crash,) = run.care.crashes
+    assert crash.tail.endswith("in faulty") and len(crash.tail) == LONGEST_TAIL and "SIGSEGV" in crash.reason
 
 
 def test_a_crash_that_is_taken_back_is_no_evidence() -> None:

@@ -105,7 +105,7 @@ def test_missing_versions_are_explained_with_what_there_is() -> None:
     first = world.trigger("alpha")
     world.join(offers=[task("alpha"), *[task(name) for name in ("q", "r", "u", "v", "x", "y")]])
     reasons = [world.row(world.trigger(name)).reason for name in ("alpha@9.0.0", "alpa", "zzzzzz")]
-    assert "no worker has joined yet" in world.history(first)[0].reason
+    assert "no worker is here" in world.history(first)[0].reason
     assert "offered versions: 1.0.0" in reasons[0] and "did you mean alpha?" in reasons[1] and ", ..." in reasons[2]
 
 

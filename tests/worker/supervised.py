@@ -1,7 +1,7 @@
 """A child for the supervisor's tests: writes its session to a folder, and does as its words say until it is told to
 end.
 
-`python -m tests.worker.supervised FOLDER [fail|usage|words]`.
+`python -m tests.worker.supervised FOLDER [fail|usage|words|groan|grumble]`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from longshore.worker.config import SESSION_VARIABLE
-from longshore.worker.supervisor import USAGE_STATUS, heed_supervisor, say_last_words
+from longshore.worker.lifeline import heed_supervisor, say_last_words
+from longshore.worker.supervisor import USAGE_STATUS
 
 
 async def main(folder: Path, act: str) -> int:
@@ -30,7 +31,13 @@ async def main(folder: Path, act: str) -> int:
     if act == "words":
         assert say_last_words("the sails are torn\nmend them")
         return USAGE_STATUS
+    if act == "groan":
+        os.write(2, b"the mast is down\n")
+        os.kill(os.getpid(), signal.SIGKILL)
     await over.wait()
+    if act == "grumble":  # nobody reads what the supervisor gave us for stderr any more
+        for _ in range(100):
+            await asyncio.to_thread(os.write, 2, b"x" * 2000)
     (folder / f"{session}.drained").touch()
     return 0
 

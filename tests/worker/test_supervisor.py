@@ -55,6 +55,15 @@ async def test_a_dead_child_is_reported_at_once_and_replaced(tmp_path: Path, bus
         assert session not in supervisor.children and len(supervisor.children) == 2
 
 
+async def test_the_end_of_what_a_dead_child_wrote_to_stderr_is_told_and_passed_on(
+    tmp_path: Path, buses: BusMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with supervised(tmp_path, buses, "groan", processes=1) as (_, coordinator, _):
+        died = await coordinator.until(lambda: [r for r in coordinator.reports if isinstance(r, ChildDied)], within=20)
+        assert "SIGKILL" in died[0].how and died[0].tail.endswith("the mast is down")
+    assert "the mast is down" in capfd.readouterr().err
+
+
 async def test_a_death_is_told_again_to_whoever_comes_after_a_coordinator_that_did_not_keep_it(
     tmp_path: Path, buses: BusMaker
 ) -> None:
@@ -115,7 +124,8 @@ async def test_children_that_fail_come_again_with_growing_pauses(tmp_path: Path,
         await coordinator.until(lambda: len(coordinator.reports) >= 2)
 
 
-async def test_children_drain_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", ["", "grumble"])
+async def test_children_drain_when_their_supervisor_is_killed(tmp_path: Path, act: str) -> None:
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
@@ -126,7 +136,7 @@ async def test_children_drain_when_their_supervisor_is_killed(tmp_path: Path) ->
         "async def main():\n"
         "    names = Names('test')\n"
         "    bus = LocalRouter(names).bus(user='supervisor')\n"
-        f"    await Supervisor(command(Path({str(tmp_path)!r})), 2, bus, names).run()\n"
+        f"    await Supervisor(command(Path({str(tmp_path)!r}), {act!r}), 2, bus, names).run()\n"
         "asyncio.run(main())\n"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)

@@ -20,6 +20,7 @@ _CHANGED: Final = ("status", "finished_at", "matched", "done", "refused", '"afte
 OPEN_AT_ONCE: Final = 10
 WINDOW: Final = 10_000
 """So many rows of runs are looked at for one page at most."""
+MOST_COUNTED: Final = 100_000
 _filter: Final = msgspec.json.Decoder(RunFilter)
 _tags: Final = msgspec.json.Decoder(list[str])
 
@@ -77,6 +78,22 @@ def pages(connection: Connection, room: int, mark: str) -> list[BulkPage]:
     text = f"SELECT {_BULK} FROM bulk WHERE status = '{RUNNING}' ORDER BY created_at, id LIMIT {OPEN_AT_ONCE}"
     rows = [_row(found) for found in connection.exec_driver_sql(text)]
     return [_page(connection, row, room // len(rows), mark) for row in rows]
+
+
+def left(connection: Connection, row: BulkRow, mark: str) -> int | None:
+    """How many runs that fit the order has still before it; None where that is over 100,000."""
+    begin = _next(connection, row, mark)
+    if begin is None or begin > row.upto:
+        return 0
+    conditions = _conditions(row, mark)
+    where = " AND ".join(text for text, _ in conditions)
+    values = (value for _, given in conditions for value in given)
+    text = (
+        f"SELECT COUNT(*) FROM (SELECT 1 FROM run WHERE no >= {mark} AND no <= {mark} AND {where} "
+        f"LIMIT {MOST_COUNTED + 1}) AS these"
+    )
+    found = int(connection.exec_driver_sql(text, (begin, row.upto, *values)).scalar_one())
+    return found if found <= MOST_COUNTED else None
 
 
 def _page(connection: Connection, row: BulkRow, room: int, mark: str) -> BulkPage:

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, select, text
 
-from longshore.coordinator.store.bulks import BulkRows, bulk_of, bulk_values, newest, pages
+from longshore.coordinator.store.bulks import BulkRows, bulk_of, bulk_values, left, newest, pages
 from longshore.coordinator.store.columns import Micros, moment, moment_of, names
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.statements import Each, ManyKeys, marks_of, upsert
 from longshore.coordinator.store.tables import run
 from longshore.coordinator.store.tables_beside import batch
 from longshore.core.batches import Batch, fields_of
-from longshore.core.bulks import RERUN
+from longshore.core.bulks import RERUN, RUNNING
 from longshore.core.bulks import fields_of as bulk_fields
 from longshore.core.changes import Changes, Facts, Needs
 from longshore.core.ids import RunId
@@ -119,8 +119,11 @@ class ManyQueries:
         """One bulk order, or None."""
         with translated("the ledger cannot be asked"):
             connection = self._connect()
-            found = bulk_of(connection, bulk_id, marks_of(connection))
-        return None if found is None else bulk_fields(found)
+            mark = marks_of(connection)
+            found = bulk_of(connection, bulk_id, mark)
+            if found is None:
+                return None
+            return bulk_fields(found, left(connection, found, mark) if found.status == RUNNING else None)
 
     def bulks(self, limit: int) -> list[dict[str, Any]]:
         """The newest bulk orders first."""

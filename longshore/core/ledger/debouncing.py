@@ -17,6 +17,7 @@ from longshore.core.ledger import caching, limiting
 from longshore.core.ledger.recording import Refusal, move, note
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Debounce, Options, Value
+from longshore.core.metadata import distinct
 from longshore.core.run import Run, Status, has_started
 
 TRAILING: Final = "trailing"
@@ -109,7 +110,7 @@ def again(state: State, round_: Round, asked_run: Run, options: Options, value: 
         note(round_, run, "debounced: a trigger came that is answered with it", actor)
         return
     _renew(state, round_, run, asked_run, options)
-    round_.changes.beginnings.renewed[run.id] = Renewed(run, value, options.tags, options.metadata)
+    round_.changes.beginnings.renewed[run.id] = Renewed(run, value, distinct(options.tags), options.metadata)
     due_at = max(now, min(now + timedelta(milliseconds=debounce.delay_ms), found.ends_at))
     if run.status is Status.DELAYED:
         postpone(state, round_, run, due_at, "debounced", actor)

@@ -3,28 +3,15 @@ what becomes of the run."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from longshore.core.care import Care, Crash, fields
+from longshore.core.care import LONGEST_TAIL, Care, Crash, Loss, fields
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Failure
 from longshore.core.policy import CRASHES_TO_BLOCK
 from longshore.core.run import Run
 
-LONGEST_TAIL: Final = 4000
-"""Characters."""
 OUT_OF_MEMORY: Final = "out of memory"
-
-
-class Loss(NamedTuple):
-    """How a run lost its worker, or its own process. `charge`: it counts as a crash. `tail` is the end of what the dead
-    process wrote to stderr."""
-
-    reason: str
-    charge: bool = True
-    starved: bool = False
-    """Out of memory."""
-    tail: str = ""
 
 
 def loss_of(error: Failure | None, *, starved: bool = False) -> Loss:

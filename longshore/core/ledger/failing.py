@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from longshore.core.care import Loss
 from longshore.core.ledger import caching, evidence, forgetting, limiting, pausing, signaling, versioning
 from longshore.core.ledger.delivering import wake
 from longshore.core.ledger.ending import cascade, complete_equal, conclude
-from longshore.core.ledger.evidence import Loss
 from longshore.core.ledger.placing import AHEAD, missing_version, unpin
 from longshore.core.ledger.recording import announce, let_go, move, touch
 from longshore.core.ledger.state import Round, Session, State

@@ -182,7 +182,7 @@ class Ledger:
         if isinstance(first, ChildDied):
             for message in inbound.messages:
                 if isinstance(message, ChildDied):
-                    sessions.child_died(state, round_, message.session, message.how)
+                    sessions.child_died(state, round_, message)
             return
         if isinstance(first, Hello):
             sessions.hello(state, round_, inbound.session, first)

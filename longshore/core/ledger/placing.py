@@ -371,4 +371,4 @@ def missing_version(state: State, run: Run) -> str:
         return f"no worker offers {wanted}; did you mean {', '.join(near)}?"
     if known:
         return f"no worker offers {wanted}; offered are {', '.join(known[:5])}{', ...' if len(known) > 5 else ''}"
-    return f"no worker offers {wanted}; no worker has joined yet"
+    return f"no worker offers {wanted}; no worker is here"

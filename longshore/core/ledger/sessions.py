@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from longshore.core.care import LONGEST_TAIL, Loss
 from longshore.core.ids import SessionId
 from longshore.core.ledger import delivering, failing, keeping, placing
-from longshore.core.ledger.evidence import Loss
 from longshore.core.ledger.recording import direct
 from longshore.core.ledger.state import Round, Session, State
-from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, Hello, Ping, Welcome
+from longshore.core.message import PROTOCOL, Abandon, Beat, CancelRun, ChildDied, Hello, Ping, Welcome
 from longshore.core.run import Run, Status
 from longshore.core.versions import is_version
 
 LEFT = "its worker left"
+LOST = Loss("its worker was lost")
 BEATS_TO_GAP = 2
 """Beats that name the same directive behind ours, after which something was lost on the way."""
 
@@ -192,20 +193,20 @@ def returned(state: State, round_: Round, session_id: SessionId) -> None:
         round_.touched.add(session.id)
 
 
-def child_died(state: State, round_: Round, session_id: SessionId, how: str) -> None:
+def child_died(state: State, round_: Round, message: ChildDied) -> None:
     """A supervisor saw the process of this session die: no need to wait for silence."""
-    session = state.sessions.get(session_id)
+    session = state.sessions.get(message.session)
     if session is not None and not session.closed:
-        lose(state, round_, session, f"its worker process died ({how or 'unknown'})")
+        lose(state, round_, session, f"its worker process died ({message.how or 'unknown'})", message.tail)
 
 
-def lose(state: State, round_: Round, session: Session, reason: str) -> None:
-    """The session is lost; its runs are taken from it, group by group."""
+def lose(state: State, round_: Round, session: Session, reason: str, tail: str = "") -> None:
+    """The session is lost; its runs are taken from it, group by group. `tail` is evidence of what ended it."""
     state.count("sessions_lost")
-    close(state, round_, session, reason)
+    close(state, round_, session, reason, tail)
 
 
-def close(state: State, round_: Round, session: Session, reason: str) -> None:
+def close(state: State, round_: Round, session: Session, reason: str, tail: str = "") -> None:
     """Nothing more is placed here. `reason` is what the runs' histories will say."""
     session.closed = True
     session.open = False
@@ -216,21 +217,21 @@ def close(state: State, round_: Round, session: Session, reason: str) -> None:
     state.remove_offers(session)
     if session.held:
         state.orphaned[session.id] = None
-        state.reasons[session.id] = reason
+        state.losses[session.id] = Loss(reason, charge=reason != LEFT, tail=tail[-LONGEST_TAIL:])
 
 
 def take_back(state: State, round_: Round) -> None:
     """Take up to a group of runs from closed sessions."""
     for session_id in list(state.orphaned):
         session = state.sessions[session_id]
-        reason = state.reasons.get(session_id, "its worker was lost")
+        loss = state.losses.get(session_id, LOST)
         for run_id in list(session.held)[: round_.room]:
             round_.room -= 1
-            failing.crash(state, round_, state.runs[run_id], session, Loss(reason, charge=reason != LEFT))
+            failing.crash(state, round_, state.runs[run_id], session, loss)
         if session.held:
             return
         del state.orphaned[session_id]
-        state.reasons.pop(session_id, None)
+        state.losses.pop(session_id, None)
 
 
 def reports_bound(state: State, round_: Round, number: int) -> None:

@@ -14,6 +14,7 @@ from longshore.core.ledger import batching, caching, debouncing, joining, keys, 
 from longshore.core.ledger.recording import begin, ended, finish, outcome_of, reply
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Accepted, Call, ClaimCheck, Options, Rejected, Trigger, Value
+from longshore.core.metadata import distinct
 from longshore.core.names import split_routine
 from longshore.core.policy import MAX_ATTEMPTS_CAP, care_asked, check_retries
 from longshore.core.queues import DEFAULT, NAMESPACE
@@ -290,7 +291,7 @@ def _begin(state: State, round_: Round, run: Run, value: Value, options: Options
         run.queue = options.queue or offer.queue
         if not caching.is_cacheable(run, offer):
             run.cache_key = ""
-    round_.changes.inserted.append(NewRun(run, value, options.tags, options.metadata, options.batch_id))
+    round_.changes.inserted.append(NewRun(run, value, distinct(options.tags), options.metadata, options.batch_id))
     if options.idempotency_key:
         round_.changes.beginnings.keyed.append((run.id, options.idempotency_key, keys.producer_of(options)))
     if options.debounce is not None:

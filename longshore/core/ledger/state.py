@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from longshore.core.batches import Batch
+from longshore.core.care import Loss
 from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId, SessionId, WorkerId
 from longshore.core.joints import Joints
@@ -118,6 +119,7 @@ class State:
         "joints",
         "known",
         "lanes",
+        "losses",
         "marks",
         "more_to_place",
         "newest",
@@ -129,7 +131,6 @@ class State:
         "progress",
         "progress_room",
         "queues",
-        "reasons",
         "releasing",
         "report_queue",
         "runs",
@@ -161,7 +162,7 @@ class State:
         self.pending: dict[str, dict[RunId, None]] = {}  # routine -> PENDING_VERSION runs
         self.releasing: set[str] = set()  # routines whose pending runs are being let go
         self.orphaned: dict[SessionId, None] = {}  # lost or closed sessions that still have runs to take from them
-        self.reasons: dict[SessionId, str] = {}  # why a session was closed, while runs are still to be taken from it
+        self.losses: dict[SessionId, Loss] = {}  # why a session was closed, while runs are still to be taken from it
         self.alarms: list[Alarm] = []
         self.alarms_room = ALARMS_ROOM  # with more of them those that mean nothing are thrown away
         self.batches: dict[str, Batch] = {}  # the open ones
