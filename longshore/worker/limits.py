@@ -52,7 +52,6 @@ class Limits:
         for attempt in self._pulses.due(now):
             if not (attempt.reported or attempt.settled) and attempt.overdue is None:
                 self._feel(attempt, now)
-
         for attempt in self._hooks.due(now):
             if not attempt.reported:
                 self._look_at_hooks(attempt, now)

@@ -10,7 +10,7 @@ import pytest
 
 from longshore import Client
 from longshore.client import Run
-from tests.end_to_end.house import House
+from tests.end_to_end.house import ROUTINES, House
 from tests.support.rabbit import RabbitElsewhere, RabbitNode
 from tests.support.wait import eventually
 
@@ -18,18 +18,23 @@ Broker = RabbitNode | RabbitElsewhere
 Build = Callable[..., House]
 
 
+def routines_of(request: pytest.FixtureRequest) -> str:
+    """The module whose routines a file of tests executes: its `MODULE`, else the ordinary ones."""
+    return getattr(request.module, "MODULE", ROUTINES)
+
+
 @pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(request: pytest.FixtureRequest, rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A coordinator and one worker process with 16 slots, for all tests of a module."""
     with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
         house.decide()
-        house.work()
+        house.work(module=routines_of(request))
         yield house
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    async with house.client() as client:
+async def client(request: pytest.FixtureRequest, house: House) -> AsyncIterator[Client]:
+    async with house.client(modules=[routines_of(request)]) as client:
         yield client
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,26 +15,12 @@ from longshore.client import Fields
 from longshore.client.run import Change
 from longshore.telemetry import Telemetry
 from tests.end_to_end import annotated
-from tests.end_to_end.conftest import Broker, Build, in_status
+from tests.end_to_end.conftest import Build, in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.test_foreign import run_foreign
 from tests.support.wait import eventually
 
 MODULE = "tests.end_to_end.annotated"
-
-
-@pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
-        house.decide()
-        house.work(module=MODULE)
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    async with house.client(modules=[MODULE]) as client:
-        yield client
 
 
 async def test_children_count_in_their_parent_and_root_and_none_is_lost(client: Client) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,13 @@ from longshore import Client, Rejected, RunFailed, SyncClient, UsageError
 from longshore.client import Run
 from longshore.telemetry import Telemetry
 from tests.end_to_end import forked
-from tests.end_to_end.conftest import Broker, in_status
+from tests.end_to_end.conftest import in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.test_foreign import run_foreign
 from tests.support.wait import eventually
 
 MODULE = "tests.end_to_end.forked"
 NOBODY = "01900000-0000-7000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
-        house.decide()
-        house.work(module=MODULE)
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    async with house.client(modules=[MODULE]) as client:
-        yield client
 
 
 def effects(folder: Path) -> Counter[str]:

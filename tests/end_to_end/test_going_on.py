@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from longshore import ArgumentError, Client, Rejected, RunFailed
-from tests.end_to_end.conftest import Broker, in_status
+from tests.end_to_end.conftest import in_status
 from tests.end_to_end.going_on import await_go, counts, gathers, leaves, misfits
 from tests.end_to_end.house import House
 from tests.end_to_end.test_foreign import run_foreign
 from tests.support.wait import eventually
 
-
-@pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
-        house.decide()
-        house.work(module="tests.end_to_end.going_on")
-        yield house
+MODULE = "tests.end_to_end.going_on"
 
 
 async def test_a_hundred_generations_are_one_run_with_one_journal(house: House, client: Client, tmp_path: Path) -> None:

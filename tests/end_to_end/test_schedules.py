@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,24 +10,10 @@ import pytest
 from longshore import Client, Rejected, SyncClient
 from longshore.client import Run
 from tests.end_to_end import timed
-from tests.end_to_end.conftest import Broker
 from tests.end_to_end.house import House
 from tests.support.wait import eventually
 
-
-@pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A coordinator and a worker for the timed routines."""
-    with House(tmp_path_factory.mktemp("timed"), rabbit.vhost()) as house:
-        house.decide()
-        house.work(module=timed.__name__)
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    async with house.client(modules=[timed.__name__]) as client:
-        yield client
+MODULE = timed.__name__
 
 
 async def first_run(client: Client, schedule: str) -> Run[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,11 @@ import pytest
 from longshore import Client, Rejected, RunFailed, SyncClient, UsageError
 from longshore.telemetry import Telemetry
 from tests.end_to_end import started
-from tests.end_to_end.conftest import Broker, Build, in_status
+from tests.end_to_end.conftest import Build, in_status
 from tests.end_to_end.house import House
 from tests.end_to_end.test_foreign import run_foreign
 
 MODULE = "tests.end_to_end.started"
-
-
-@pytest.fixture(scope="module")
-def house(rabbit: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with House(tmp_path_factory.mktemp("house"), rabbit.vhost()) as house:
-        house.decide()
-        house.work(module=MODULE)
-        yield house
-
-
-@pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
-    async with house.client(modules=[MODULE]) as client:
-        yield client
 
 
 def marks(folder: Path, name: str) -> int:
