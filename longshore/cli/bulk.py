@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,35 +20,40 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at orders for many runs, and abort them.", no_args_is_help=True)
 
-Status = Annotated[list[str] | None, typer.Option(help="Runs with this status. Repeatable.")]
-Routine = Annotated[str | None, typer.Option(help="Runs of this routine: its name, or name@version.")]
-Tag = Annotated[str | None, typer.Option(help="Runs with this tag.")]
-Queue = Annotated[str | None, typer.Option(help="Runs of this queue.")]
-Batch = Annotated[str | None, typer.Option(help="Runs of this batch.")]
-Parent = Annotated[str | None, typer.Option(help="Sub-routines of this run.")]
-After = Annotated[str | None, typer.Option(metavar="TIME", help="Created then or later, e.g. 2026-01-31T08:00Z.")]
-Before = Annotated[str | None, typer.Option(metavar="TIME", help="Created before then.")]
-All = Annotated[bool, typer.Option("--all", help="Every run.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Do not wait until it is done.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Many:
+    """Which runs an order is for, where it is for many, and how it is given."""
+
+    status: Annotated[list[str] | None, typer.Option(help="Runs with this status. Repeatable.")] = None
+    routine: Annotated[str | None, typer.Option(help="Runs of this routine: its name, or name@version.")] = None
+    tag: Annotated[str | None, typer.Option(help="Runs with this tag.")] = None
+    queue: Annotated[str | None, typer.Option(help="Runs of this queue.")] = None
+    concurrency_key: Annotated[str | None, typer.Option("--key", help="Runs with this concurrency key.")] = None
+    batch_id: Annotated[str | None, typer.Option("--batch", help="Runs of this batch.")] = None
+    parent_id: Annotated[str | None, typer.Option("--parent", help="Sub-routines of this run.")] = None
+    created_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Created then or later, e.g. 2026-01-31T08:00Z.")
+    ] = None
+    created_before: Annotated[str | None, typer.Option(metavar="TIME", help="Created before then.")] = None
+    everything: Annotated[bool, typer.Option("--all", help="Every run.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")] = False
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is done.")] = False
+
+    def conditions(self) -> dict[str, Any]:
+        """The ones that were typed, as the client takes them; empty without any. Raises UsageError for a time that is
+        none."""
+        texts = ("routine", "tag", "queue", "concurrency_key", "batch_id", "parent_id")
+        found: dict[str, Any] = {"status": self.status or None} | {name: getattr(self, name) for name in texts}
+        found["created_after"] = _moment("created-after", self.created_after)
+        found["created_before"] = _moment("created-before", self.created_before)
+        found["all"] = self.everything or None
+        return {name: value for name, value in found.items() if value is not None}
 
 
-def conditions(
-    *, status: list[str] | None, after: str | None, before: str | None, everything: bool, **texts: str | None
-) -> dict[str, Any]:
-    """The conditions that were typed; empty without any. Raises UsageError for a time that is none."""
-    found: dict[str, Any] = {name: text for name, text in texts.items() if text is not None}
-    if status:
-        found["status"] = status
-    for name, text in (("created_after", after), ("created_before", before)):
-        if text is not None:
-            found[name] = _moment(name.replace("_", "-"), text)
-    if everything:
-        found["all"] = True
-    return found
-
-
-def _moment(option: str, text: str) -> datetime:
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -59,12 +65,11 @@ def _moment(option: str, text: str) -> datetime:
     return at
 
 
-def order_many(
-    screen: Screen, what: str, which: dict[str, Any], *, run_id: str | None, reason: str, yes: bool, detach: bool
-) -> int:
+def order_many(screen: Screen, what: str, many: Many, *, run_id: str | None, reason: str) -> int:
     """Order it for all runs that fit, once it is said to be meant. Exit status 1 where it was aborted."""
     from longshore.client.bulks import bulk_of
 
+    which = many.conditions()
     if not which:
         raise UsageError(
             f"{what} needs a RUN_ID or conditions\nsay which run, or --tag, --status ...; --all is every run"
@@ -73,9 +78,9 @@ def order_many(
         raise UsageError("a RUN_ID names one run, conditions name many\ngive the one or the others")
     bulk_of(what, which, reason, None)  # type: ignore[arg-type]  # refused here before anybody is asked
     said = ", ".join(f"{name}={_shown(value)}" for name, value in which.items())
-    if not yes and not _agreed(f"{what} every run with {said}?" if "all" not in which else f"{what} EVERY run?"):
+    if not many.yes and not _agreed(f"{what} every run with {said}?" if "all" not in which else f"{what} EVERY run?"):
         return 1
-    return asyncio.run(_order(screen, what, which, reason, detach=detach))
+    return asyncio.run(_order(screen, what, which, reason, detach=many.detach))
 
 
 def _shown(value: Any) -> str:

@@ -38,7 +38,7 @@ def arguments(args: str | None, kwargs: str | None, single: list[str]) -> tuple[
     return positional, named
 
 
-def metadata(text: str | None) -> dict[str, Any]:
+def metadata_of(text: str | None) -> dict[str, Any]:
     """The object of `--metadata JSON`."""
     return _json("--metadata", text, dict, '{"ticket": 17}') if text else {}
 

@@ -12,6 +12,7 @@ from longshore.cli import bulk
 from longshore.cli.annotating import metadata
 from longshore.cli.fields import as_fields, crashes_text, routine_id, time_of, took, why_text
 from longshore.cli.fork import fork
+from longshore.cli.groups import spread
 from longshore.cli.holding import pause, reschedule, resume
 from longshore.cli.keys import reset_key
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
@@ -246,28 +247,17 @@ async def _watch(screen: Screen, run_id: str, timeout: str | None) -> int:
 
 
 @app.command()
+@spread
 def cancel(
     run_id: Annotated[str | None, typer.Argument(metavar="[RUN_ID]", help="One run; or conditions for many.")] = None,
+    *,
     reason: Annotated[str, typer.Option(help="Why; it is kept in the history.")] = "",
-    status: bulk.Status = None,
-    routine: bulk.Routine = None,
-    tag: bulk.Tag = None,
-    queue: bulk.Queue = None,
-    batch: bulk.Batch = None,
-    parent: bulk.Parent = None,
-    created_after: bulk.After = None,
-    created_before: bulk.Before = None,
-    everything: bulk.All = False,
-    yes: bulk.Yes = False,
-    detach: bulk.Detach = False,
+    many: bulk.Many,
     as_json: AsJson = False,
 ) -> int:
     """Cancel a run and, by its routine's policy, its children; or all runs that fit every condition given."""
-    texts = {"routine": routine, "tag": tag, "queue": queue, "batch_id": batch, "parent_id": parent}
-    which = bulk.conditions(status=status, after=created_after, before=created_before, everything=everything, **texts)
-    if which or run_id is None:
-        order = {"run_id": run_id, "reason": reason, "yes": yes, "detach": detach}
-        return bulk.order_many(_screen(as_json), "cancel", which, **order)  # type: ignore[arg-type]
+    if run_id is None or many.conditions():
+        return bulk.order_many(_screen(as_json), "cancel", many, run_id=run_id, reason=reason)
     asyncio.run(_cancel(_screen(as_json), run_id, reason))
     return 0
 

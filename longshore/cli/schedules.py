@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from longshore.cli.fields import as_fields, time_of
-from longshore.cli.options import AsJson, arguments, checked_durations, metadata
+from longshore.cli.groups import Arguments, RunOptions, spread
+from longshore.cli.options import AsJson, checked_durations
 from longshore.core.durations import spell
 
 if TYPE_CHECKING:
@@ -22,6 +24,38 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The schedule's id, as `sc
 MOST_NEXT: Final = 100
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """When a schedule starts its runs. A field has the name that the client gives its option."""
+
+    cron: Annotated[
+        str | None, typer.Option(metavar="EXPR", help="minute hour day-of-month month day-of-week: '0 3 * * MON-FRI'.")
+    ] = None
+    every: Annotated[str | None, typer.Option(metavar="DURATION", help="Instead of cron, e.g. 30s, 10m, 1d.")] = None
+    timezone: Annotated[
+        str | None, typer.Option("--timezone", "--zone", help="Of the cron expression, e.g. Europe/Berlin; else UTC.")
+    ] = None
+    missed: Annotated[
+        Literal["skip", "catch_up"],
+        typer.Option(help="Ticks that passed without a coordinator: start the latest if it is not too late, or all."),
+    ] = "skip"
+    catch_up_limit: Annotated[int | None, typer.Option(min=1, max=1000, help="The latest so many (100).")] = None
+    grace: Annotated[str | None, typer.Option(metavar="DURATION", help="How late is not too late (5m).")] = None
+    overlap: Annotated[
+        Literal["allow", "skip"], typer.Option(help="While the run before has not ended: start another one, or not.")
+    ] = "allow"
+    spread: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Begin somewhere within this time, always at the same place.")
+    ] = None
+    paused: Annotated[bool, typer.Option("--paused", help="Create it, and start nothing yet.")] = False
+    replace: Annotated[bool, typer.Option("--replace", help="Give the schedule of this id another plan.")] = False
+
+    def given(self) -> dict[str, Any]:
+        """What was typed, as the client takes it. Raises UsageError for a length that cannot be read."""
+        checked_durations({"every": self.every, "grace": self.grace, "spread": self.spread})
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
 def _screen(as_json: bool) -> Screen:
     from longshore.cli.screen import Screen
 
@@ -29,69 +63,20 @@ def _screen(as_json: bool) -> Screen:
 
 
 @app.command()
+@spread
 def create(
     routine: Annotated[str, typer.Argument(metavar="ROUTINE", help="Its name: each run takes the newest version.")],
+    *,
     schedule_id: Annotated[str | None, typer.Option("--id", help="The schedule's id; else the routine's name.")] = None,
-    cron: Annotated[
-        str | None, typer.Option(metavar="EXPR", help="minute hour day-of-month month day-of-week: '0 3 * * MON-FRI'.")
-    ] = None,
-    every: Annotated[str | None, typer.Option(metavar="DURATION", help="Instead of cron, e.g. 30s, 10m, 1d.")] = None,
-    timezone: Annotated[
-        str | None, typer.Option("--timezone", "--zone", help="Of the cron expression, e.g. Europe/Berlin; else UTC.")
-    ] = None,
-    args: Annotated[str | None, typer.Option(metavar="JSON", help="Positional arguments, a JSON list.")] = None,
-    kwargs: Annotated[str | None, typer.Option(metavar="JSON", help="Named arguments, a JSON object.")] = None,
-    arg: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="One argument; JSON, else text. Repeatable.")
-    ] = None,
-    missed: Annotated[
-        Literal["skip", "catch_up"],
-        typer.Option(help="Ticks that passed without a coordinator: start the latest if it is not too late, or all."),
-    ] = "skip",
-    catch_up_limit: Annotated[int | None, typer.Option(min=1, max=1000, help="The latest so many (100).")] = None,
-    grace: Annotated[str | None, typer.Option(metavar="DURATION", help="How late is not too late (5m).")] = None,
-    overlap: Annotated[
-        Literal["allow", "skip"], typer.Option(help="While the run before has not ended: start another one, or not.")
-    ] = "allow",
-    spread: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Begin somewhere within this time, always at the same place.")
-    ] = None,
-    queue: Annotated[str | None, typer.Option(help="The queue of its runs.")] = None,
-    pool: Annotated[str | None, typer.Option(help="Only workers with this label.")] = None,
-    priority: Annotated[float | None, typer.Option(help="Seconds of head start.")] = None,
-    ttl: Annotated[str | None, typer.Option(metavar="DURATION", help="A run expires unless started by then.")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For each attempt.")] = None,
-    deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="For the whole run.")] = None,
-    max_attempts: Annotated[int | None, typer.Option(min=1, max=250, help="Tries, the first included.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A word to find its runs by. Repeatable.")] = None,
-    metadata_json: Annotated[str | None, typer.Option("--metadata", metavar="JSON", help="A JSON object.")] = None,
-    paused: Annotated[bool, typer.Option("--paused", help="Create it, and start nothing yet.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Give the schedule of this id another plan.")] = False,
+    plan: Plan,
+    arguments: Arguments,
+    options: RunOptions,
     as_json: AsJson = False,
 ) -> None:
     """Start a routine again and again: by a cron expression, or every so often."""
-    positional, named = arguments(args, kwargs, arg or [])
-    lengths = {"every": every, "grace": grace, "spread": spread, "ttl": ttl, "timeout": timeout, "deadline": deadline}
-    checked_durations(lengths)
-    lengths["attempt_timeout"] = lengths.pop("timeout")
-    given: dict[str, Any] = {
-        **lengths,
-        "cron": cron,
-        "timezone": timezone,
-        "missed": missed,
-        "catch_up_limit": catch_up_limit,
-        "overlap": overlap,
-        "queue": queue,
-        "pool": pool,
-        "priority": priority,
-        "max_attempts": max_attempts,
-        "tags": tag,
-        "metadata": metadata(metadata_json),
-        "paused": paused,
-        "replace": replace,
-    }
-    options = {name: value for name, value in given.items() if value not in (None, [], {})}
-    asyncio.run(_create(_screen(as_json), routine, schedule_id or "", {"args": positional, "kwargs": named, **options}))
+    positional, named = arguments.values()
+    order = {"args": positional, "kwargs": named, **plan.given(), **options.given()}
+    asyncio.run(_create(_screen(as_json), routine, schedule_id or "", order))
 
 
 async def _create(screen: Screen, routine: str, schedule_id: str, options: dict[str, Any]) -> None:

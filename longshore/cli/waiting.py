@@ -92,6 +92,23 @@ async def follow(screen: Screen, run: Run[Any], *, patience: float | None) -> in
         raise StoppedWaiting(run.id) from None
 
 
+async def begun(screen: Screen, run: Run[Any], *, wait: bool, patience: float | None, **more: str) -> int:
+    """A run was started: wait for its end as `follow` does where that is asked, else say where it stands. `more` is
+    what its JSON tells beside it."""
+    if wait:
+        return await follow(screen, run, patience=patience)
+    info = await run.info()
+    status, why = info["status"], info["why_waiting"]
+    if screen.as_json:
+        screen.document({"run_id": run.id, "status": status, **more, "why_waiting": why})
+        return 0
+    screen.text(run.id)
+    if status == "PENDING_VERSION":
+        screen.remark(f"it waits: {why_text(why)}", style="yellow")
+    screen.remark(f"{status}; `longshore runs watch {run.id}` follows it")
+    return 0
+
+
 async def _to_the_end(screen: Screen, run: Run[Any]) -> int:
     logging.getLogger("longshore.client").addHandler(logging.NullHandler())  # the reasons are said here
     with screen.status(run.id) as spinner:

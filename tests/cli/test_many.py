@@ -80,7 +80,7 @@ def test_many_are_canceled_and_run_again_by_conditions(dev: Terminal) -> None:
     [
         (("trigger", "add", "--batch", "nowhere.jsonl"), "--batch nowhere.jsonl: No such file"),
         (("trigger", "add", "--batch", "-", "--arg", "a=1"), "--batch FILE has the arguments of every run"),
-        (("trigger", "add", "--batch-id", "b"), "--batch FILE has the arguments of every run"),
+        (("trigger", "add", "--batch-id", "b"), "--batch-id names the batch that --batch FILE sends"),
         (("trigger", "add", "--batch", "-", "--batch-id", "no spaces"), "a batch is named by"),
         (("batches", "show", "nowhere"), "there is no batch 'nowhere'"),
         (("batches", "list", "--status", "half"), "'half' is no status of a batch"),

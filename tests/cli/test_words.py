@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from longshore.cli.fields import why_text
-from longshore.cli.options import arguments, loose, metadata
+from longshore.cli.options import arguments, loose, metadata_of
 from longshore.cli.problems import FAILED, USAGE, StoppedWaiting, WaitedLongEnough, explain
 from longshore.cli.screen import Screen, plain_table, seconds, shown, size, to_json
 from longshore.cli.waiting import Lines
@@ -60,7 +60,7 @@ def test_wrong_arguments_name_the_option_and_show_an_example(
 
 def test_loose_values_are_json_where_they_are_json() -> None:
     assert [loose(text) for text in ("3", "true", "null", "[1]", "abc", "")] == [3, True, None, [1], "abc", ""]
-    assert metadata(None) == {}
+    assert metadata_of(None) == {}
 
 
 @pytest.mark.parametrize(
