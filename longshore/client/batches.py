@@ -272,7 +272,7 @@ class Sending:
         why = "its sender stopped" if error is None or isinstance(error, GeneratorExit) else type(error).__name__
         with suppress(LongshoreError, TimeoutError):
             async with asyncio.timeout(GIVE_UP_WITHIN):
-                await self._talk.order(AbortBatch(self.id, f"given up after {self.came} items: {why}"))
+                await self._talk.order(AbortBatch(self.id, f"given up when {self.came} handles were taken: {why}"))
 
 
 def _forget(item: object) -> None:

@@ -65,8 +65,9 @@ class ManyVerbs(ABC):
         return_exceptions: bool = False,
         **options: Unpack[RunOptions],
     ) -> AsyncGenerator[Run[R], None]:
-        """As `trigger_many`, without bound: each handle as it is accepted, in order, and nothing of it kept. Who stops
-        taking them stops the drawing; who leaves the loop leaves the batch aborted."""
+        """As `trigger_many`, without bound: each handle as it is accepted, in order, and nothing of it kept. Calls are
+        drawn, and their runs begin, up to 8,000 ahead of what was taken: who stops taking stops the drawing there.
+        Who leaves the loop leaves the batch aborted; the runs that have begun go on."""
         sending, act = self._sending(timeout, options)
         async with aclosing(sending.each(calls, act)) as each:
             async for one in each:

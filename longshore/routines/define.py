@@ -21,7 +21,7 @@ from longshore.core.queues import NAMESPACE
 from longshore.core.sizes import size
 from longshore.core.versions import LATEST, PINNED
 from longshore.routines.hooks import NAMES, HookOptions, Hooks, is_async
-from longshore.routines.options import MAX_TEXT, Duration
+from longshore.routines.options import MAX_DELAY, MAX_TEXT, Duration
 from longshore.routines.policy import Children, ChildrenVersion, Isolation, Kind, OnCrash, Policy
 from longshore.routines.routine import Routine
 from longshore.serialization.arguments import Signature
@@ -210,11 +210,17 @@ def _policy(kind: Kind, version: str, function: Callable[..., Any], options: dic
     )
 
 
+_KEPT_LONG: Final = frozenset({"retention", "cache_ttl"})
+
+
 def _length(given: dict[str, Any], option: str, default: Duration) -> timedelta:
     try:
-        return duration(given.get(option, default))
+        length = duration(given.get(option, default))
     except UsageError as error:
         raise DefinitionError(f"{option}: {error}") from None
+    if length > MAX_DELAY and option not in _KEPT_LONG:
+        raise DefinitionError(f"{option}: {given[option]!r} is over {MAX_DELAY.days} days")
+    return length
 
 
 def _limit(given: dict[str, Any], option: str) -> timedelta | None:

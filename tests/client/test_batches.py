@@ -169,7 +169,7 @@ async def test_who_leaves_the_loop_leaves_the_batch_aborted(client: Client, coor
         async for _ in runs:
             break
     (abort,) = coordinator.batch_orders
-    assert isinstance(abort, AbortBatch) and abort.reason == "given up after 1 items: its sender stopped"
+    assert isinstance(abort, AbortBatch) and abort.reason == "given up when 1 handles were taken: its sender stopped"
 
 
 async def test_a_generator_that_fails_leaves_the_batch_aborted_with_its_error(
@@ -182,7 +182,7 @@ async def test_a_generator_that_fails_leaves_the_batch_aborted_with_its_error(
     with pytest.raises(OSError, match="gone"):
         await client.trigger_many(failing())
     (abort,) = coordinator.batch_orders
-    assert isinstance(abort, AbortBatch) and abort.reason == "given up after 1 items: OSError"
+    assert isinstance(abort, AbortBatch) and abort.reason == "given up when 1 handles were taken: OSError"
 
 
 async def test_a_batch_under_way_is_kept_open() -> None:

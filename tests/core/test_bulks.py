@@ -37,7 +37,7 @@ def test_all_runs_that_fit_are_canceled_and_later_ones_are_spared() -> None:
     assert world.status(other) is world.status(later) is Status.PENDING_VERSION
     row = world.history(fitting[0])[-1]
     assert (row.reason, row.actor) == ("too many", "bulk order b")
-    done = order(world, Bulk("b", "cancel", ALL))
+    done = order(world, Bulk("b", "cancel", RunFilter(routine="t")))
     assert (done["status"], done["matched"], done["done"], done["refused"], done["progress"]) == ("done", 3, 3, 0, 1.0)
     assert done["filter"] == {"routine": "t"} and done["finished_at"] is not None
 
@@ -122,11 +122,12 @@ def test_what_has_ended_is_run_again_and_each_new_run_says_by_which_order() -> N
     ended = [world.trigger("t") for _ in range(15)]
     world.command(*(Cancel(one, "no") for one in ended))
     waits = world.trigger("t")
-    order(world, Bulk("b", "rerun", RunFilter(status=["CANCELED"])))
+    canceled = RunFilter(status=["CANCELED"])
+    order(world, Bulk("b", "rerun", canceled))
     first = world.tick()
     assert len(first.inserted) == 10
     world.settle()
-    said = order(world, Bulk("b", "rerun", ALL))
+    said = order(world, Bulk("b", "rerun", canceled))
     assert (said["status"], said["done"], said["refused"]) == ("done", 15, 0)
     again = [new.run.id for new in first.inserted]
     assert [world.book.begun.rerun_of[one] for one in again] == ended[:10]
@@ -162,6 +163,17 @@ def test_done_and_unknown_orders_cannot_be_aborted() -> None:
     world.settle()
     assert order(world, AbortBulk("b"))["rule"] == "bulk_done"
     assert order(world, AbortBulk("c")) == {"rule": "unknown_bulk", "text": "there is no bulk order 'c'"}
+
+
+def test_another_order_under_a_known_id_is_refused_and_the_known_one_goes_on() -> None:
+    world = World()
+    run_id = world.trigger("t")
+    order(world, Bulk("b", "cancel", RunFilter(routine="t")))
+    for other in (Bulk("b", "rerun", RunFilter(routine="t")), Bulk("b", "cancel", ALL)):
+        said = order(world, other)
+        assert said["rule"] == "bulk_exists" and "bulk order b is another one: cancel, running" in said["text"]
+    world.settle()
+    assert world.status(run_id) is Status.CANCELED
 
 
 def test_an_order_without_a_reply_key_is_not_answered() -> None:

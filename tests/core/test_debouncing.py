@@ -109,7 +109,7 @@ def test_the_run_takes_the_options_of_the_last_trigger() -> None:
     run_id = debounced(world, tags=["old"], queue="q", deadline_ms=60_000, ttl_ms=6000, metadata={"n": 1}).run_id
     world.tick(1)
     later: dict[str, Any] = {"queue": "p", "concurrency_key": "c", "priority": 3.0, "max_attempts": 7, "timeout_ms": 9}
-    debounced(world, tags=["new"], metadata={"n": 2}, retry_first_ms=5, version_deadline_ms=77, **later)
+    debounced(world, tags=["new", "new"], metadata={"n": 2}, retry_first_ms=5, version_deadline_ms=77, **later)
     row = world.row(run_id)
     assert (row.queue, row.concurrency_key, row.priority, row.max_attempts, row.timeout_ms) == ("p", "c", 3.0, 7, 9)
     assert (row.deadline_at, row.ttl_at, row.care, row.version_deadline_ms) == (None, None, Care(5), 77)

@@ -123,6 +123,12 @@ def test_an_option_out_of_its_range_is_refused_by_its_name(options: Options, rul
     assert isinstance(answer, Rejected) and answer.rule == rule
 
 
+def test_a_run_has_each_tag_once_in_the_order_given() -> None:
+    world = World()
+    run_id = world.trigger("t", tags=["b", "a", "b"])
+    assert world.book.tags[run_id] == ["b", "a"]
+
+
 def test_metadata_of_plain_data_is_taken() -> None:
     world = World()
     world.join(offers=[task()])

@@ -200,7 +200,7 @@ def test_every_option_travels() -> None:
         ({"version": 1}, "option version: 1 is no version"),
         ({"version_deadline": 0}, "give a longer one"),
         ({"version_deadline": "31d"}, "option version_deadline: '31d' is over 30 days"),
-        ({"tags": ["a"] * 11}, "at most 10"),
+        ({"tags": list("abcdefghijk")}, "at most 10"),
         ({"tags": ["a" * 129]}, "1 to 128 characters"),
         ({"metadata": [1]}, "texts as keys"),
         ({"metadata": {"a": object()}}, "plain data"),
@@ -212,3 +212,7 @@ def test_every_option_travels() -> None:
 def test_a_wrong_option_is_refused_by_name(options: TriggerOptions, advice: str) -> None:
     with pytest.raises(UsageError, match=advice):
         to_message(options)
+
+
+def test_tags_are_kept_once_each_in_their_order() -> None:
+    assert to_message({"tags": ["b", "a", "b", *["a"] * 20]}).tags == ["b", "a"]

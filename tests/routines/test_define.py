@@ -131,6 +131,8 @@ def test_a_dev_version_is_the_default_and_is_never_cached() -> None:
         (lambda: define.task(name="a", max_attempts=0)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", max_attempts=251)(plain), "from 1 to 250"),
         (lambda: define.task(name="a", max_attempts=True)(plain), "from 1 to 250"),
+        (lambda: define.task(name="a", timeout="31d")(plain), "timeout: '31d' is over 30 days"),
+        (lambda: define.task(name="a", retry_max="31d")(plain), "retry_max: '31d' is over 30 days"),
         (lambda: define.task(name="a", timeout="soon")(plain), "timeout: 'soon' is not a duration"),
         (lambda: define.task(name="a", retention="never")(plain), "retention: 'never' is not a duration"),
         (lambda: define.task(name="a", retention=0)(plain), "above zero"),

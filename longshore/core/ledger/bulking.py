@@ -24,7 +24,9 @@ def order(state: State, round_: Round, message: Bulk, actor: str) -> None:
     """Take a bulk order down. The same `bulk_id` again is the same order."""
     known = _known(round_, message.bulk_id)
     if known is not None:
-        _answer(round_, message, known)
+        same = (known.what, known.filter) == (message.what, message.filter)
+        text = f"bulk order {known.id} is another one: {known.what}, {known.status}; give this one an id of its own"
+        _answer(round_, message, known if same else ("bulk_exists", text))
         return
     problem = _name_problem(message.bulk_id) or problem_of(message.what, message.filter)
     if problem is None and len(message.reason) > MAX_REASON:
