@@ -110,6 +110,14 @@ def test_no_class_or_module_has_a_name_that_says_nothing() -> None:
     assert bad == []
 
 
+@pytest.mark.parametrize("package", ["core", "core/ledger"])
+def test_the_map_of_a_large_package_names_each_of_its_rooms_once(package: str) -> None:
+    folder = PACKAGE / package
+    rooms = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    table = (ast.get_docstring(tree(folder / "__init__.py")) or "").partition("\n\n")[2]
+    assert sorted(re.findall(r"`([a-z_]+)`", table)) == sorted(rooms - {"__init__"})
+
+
 def test_every_package_has_an_init_so_that_the_floors_are_checked_in_it() -> None:
     folders = {path.parent for path in SOURCES}
     assert [name(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
