@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from longshore.core.errors import ArgumentError as ArgumentError
     from longshore.core.errors import BatchAborted as BatchAborted
     from longshore.core.errors import BrokerUnavailableError as BrokerUnavailableError
+    from longshore.core.errors import CircularWait as CircularWait
     from longshore.core.errors import DecodeError as DecodeError
     from longshore.core.errors import DefinitionError as DefinitionError
     from longshore.core.errors import EncodingError as EncodingError
@@ -58,6 +59,7 @@ _ERRORS: Final = (
     "ArgumentError",
     "BatchAborted",
     "BrokerUnavailableError",
+    "CircularWait",
     "DecodeError",
     "DefinitionError",
     "EncodingError",

@@ -8,6 +8,7 @@ LongshoreError
 │   ├── EncodingError         a value cannot travel; names the path inside it
 │   ├── NoRunError            `context` used outside a run
 │   ├── ForbiddenInWorkflow   a socket, file or thread inside a workflow; names the alternative
+│   ├── CircularWait          a call would wait for a run that waits for the caller; names the circle
 │   └── Rejected              the ledger refuses by a rule; nothing stored
 ├── ProtocolError         the peer is wrong
 │   ├── DecodeError           bytes that cannot be read
@@ -76,6 +77,11 @@ class NoRunError(UsageError):
 
 class ForbiddenInWorkflow(UsageError):
     """A workflow reached for the world (socket, file, thread, subprocess). Move that code to a task."""
+
+
+class CircularWait(UsageError):
+    """A workflow's call is answered by a run that itself waits for that workflow: through keys it shares, or through an
+    equal run that is being computed. The text names the circle; nothing waits for it."""
 
 
 class Rejected(UsageError):

@@ -1,12 +1,31 @@
 """Calls of workflows that are answered by a run which is not their own child, by that run and by the call. Structure
-only: who joins whom is decided in `ledger/joining`."""
+only: who joins whom is decided in `ledger/joining`, and whether that is a circle in `ledger/circles`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from longshore.core.beginnings import Joint
 from longshore.core.ids import Address, RunId
+from longshore.core.parts import Failure
+
+
+class Search(msgspec.Struct, gc=False):
+    """Whether what a run has begun to wait for waits for that run. `address` is that of its call; "" for a run that is
+    parked beside its equal."""
+
+    waiter: RunId
+    awaited: RunId
+    address: Address
+    seen: dict[RunId, tuple[RunId, bool]]  # who waits, for whom, and whether by such a call
+    front: list[tuple[RunId, int]]  # who was not looked at yet, and the generation that waits (-1: whichever)
+
+
+def refused(text: str) -> Failure:
+    """What a call is told that would wait for itself."""
+    return Failure(type="longshore.core.errors.CircularWait", message=text)
 
 
 class Joints:
@@ -40,6 +59,10 @@ class Joints:
                 del self.by_run[joint.run_id]
                 self.telling.pop(joint.run_id, None)
         return joint
+
+    def find(self, parent_id: RunId, address: Address) -> Joint | None:
+        """What the call waits for, if it is a shared run."""
+        return self._by_call.get((parent_id, address))
 
     def of(self, run_id: RunId) -> list[Joint]:
         """The calls that wait for a run."""

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from longshore.core.cursors import FORGET_KEYS
-from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import (
     Accepted,
@@ -423,26 +422,6 @@ def test_commands_that_come_again_join_once() -> None:
     world.finish(worker, start)
     world.settle()
     assert caller.log == [("0:0", "COMPLETED", first)] and caller.open_calls == 0
-
-
-def test_a_workflow_that_would_wait_for_itself_ends_with_the_reason() -> None:
-    world, worker = house()
-    run_id = keyed(world, routine="wf")
-    (start,) = world.starts(worker)
-    world.begin(worker, start)
-    call = Call(Address("0:0"), "wf", "d", b"x", world.run_id(), options=Options(idempotency_key="k"))
-    with pytest.raises(ProtocolError, match="it would wait for itself"):
-        world.report(worker, Commands(run_id, 1, world.now, upto_seq=0, calls=[call]))
-    child = world.run_id()
-    world.restart()
-    world.join("w1", offers=[task(max_attempts=1), workflow(max_attempts=2), task("u")], slots=9)
-    world.numbers[worker] -= 1
-    deeper = Call(Address("0:0"), "wf", "d", b"x", child)
-    world.report(worker, Commands(run_id, 1, world.now, upto_seq=0, calls=[deeper]))
-    (begun,) = [one for one in world.starts(worker) if one.run_id == child]
-    call = Call(Address("0:0"), "wf", "d", b"x", world.run_id(), options=Options(idempotency_key="k"))
-    with pytest.raises(ProtocolError, match="it would wait for itself"):
-        world.report(worker, Commands(child, begun.epoch, world.now, upto_seq=0, calls=[call]))
 
 
 @pytest.mark.parametrize("live", [False, True])

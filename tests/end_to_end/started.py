@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from longshore import context, define
+from longshore import CircularWait, RunCanceled, context, define
 
 
 @define.action(name="mark", version="1.0.0")
@@ -55,6 +55,23 @@ async def catches(folder: str, key: str) -> list[str]:
 async def twice(folder: str, name: str) -> list[str]:
     calls = (mark(folder, name).using(idempotency_key="k", idempotency_scope="run") for _ in range(2))
     return list(await asyncio.gather(*calls))
+
+
+@define.workflow(name="ring", version="1.0.0")
+async def ring(keys: list[str], at: int) -> str:
+    """Each calls the one whose key is next; who is told that this is a circle waits for a signal, and says so."""
+    try:
+        return await ring(keys, (at + 1) % len(keys)).using(idempotency_key=keys[(at + 1) % len(keys)])
+    except CircularWait as error:
+        return f"{await context.wait_for_signal('go on')}{error}"
+
+
+@define.workflow(name="itself", version="1.0.0", cache=True)
+async def itself(number: int) -> str:
+    try:
+        return await itself(number)
+    except RunCanceled as error:
+        return type(error.__cause__).__name__
 
 
 @define.task(name="one", version="1.0.0")

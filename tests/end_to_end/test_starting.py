@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,38 @@ async def test_triggers_that_come_close_together_are_one_run_with_the_last_input
     leading: Any = {**debounce, "delay": "30s", "mode": "leading"}
     runs = [await client.trigger(started.mark(str(tmp_path), name), debounce=leading) for name in ("d", "e")]
     assert [await run.result(timeout=20) for run in runs] == ["d", "d"] and marks(tmp_path, "e") == 0
+
+
+async def test_a_circle_of_shared_runs_is_told_to_the_one_that_closes_it_and_replayed_alike(build: Build) -> None:
+    house = build()
+    house.decide()
+    worker = house.work(module=MODULE)
+    async with house.client(modules=[MODULE]) as client:
+        keys = ["a", "b", "c"]
+        root = await client.trigger(started.ring(keys, 0), idempotency_key="a")
+        again = await client.trigger(started.ring(keys, 2), idempotency_key="c")
+        last = client.handle((await root.tree())[-1]["run_id"])
+
+        async def is_refused() -> bool:
+            found = await asyncio.gather(*(run.why_waiting() for run in (root, last, again)))
+            return any(why is not None and "'go on'" in why["text"] for why in found)
+
+        async with asyncio.timeout(30):
+            while not await is_refused():
+                await asyncio.sleep(0.05)
+        worker.kill()
+        house.work(module=MODULE)
+        for run in (root, again):
+            for one in await run.tree():
+                with suppress(Rejected):
+                    await client.signal(one["run_id"], "go on", "refused: ")
+        told = await root.result(timeout=30)
+        assert told == await again.result(timeout=30)
+        assert told.startswith("refused: it would wait for itself: ring ") and told.count("waits for") == 2
+
+
+async def test_a_cached_workflow_that_calls_itself_with_the_same_arguments_is_told_so(client: Client) -> None:
+    assert await client.run(started.itself(7), timeout=30) == "CircularWait"
 
 
 async def test_a_debounce_outlives_a_killed_coordinator(build: Build, tmp_path: Path) -> None:

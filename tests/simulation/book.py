@@ -25,6 +25,7 @@ from longshore.core.cursors import (
 )
 from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
+from longshore.core.joints import refused
 from longshore.core.keeping import KeepRow
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.queues import QueueRow
@@ -339,7 +340,7 @@ class Book:
                 at=row.at,
                 status=row.status,
                 result=self.results.get(row.child_id) if row.kind == "outcome" else row.value,
-                error=self.errors.get(row.child_id),
+                error=self.errors.get(row.child_id) if row.child_id or row.kind != "outcome" else _refused(row),
                 child_id=row.child_id,
             )
             for row in self.deliveries.get((run_id, flow.generation if flow else 0), [])
@@ -513,3 +514,8 @@ class Book:
             log = self.deliveries.setdefault((kept.run_id, kept.to_generation), [])
             assert row.kind == "signal" and kept.to_seq == len(log) + 1
             log.append(row._replace(generation=kept.to_generation, seq=kept.to_seq))
+
+
+def _refused(row: NewDelivery) -> Failure:
+    assert isinstance(row.value, bytes)
+    return refused(row.value.decode())

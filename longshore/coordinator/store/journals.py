@@ -15,6 +15,7 @@ from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.reader import Page, Reader
 from longshore.coordinator.store.statements import marks_of
 from longshore.core.ids import Address, RunId
+from longshore.core.joints import refused
 from longshore.core.message import CallRow, Delivery
 
 LIMIT: Final = 900 * 1024
@@ -96,6 +97,9 @@ def _rows(connection: Connection, of: tuple[RunId, int], after: int) -> Iterator
 
 def _delivery(row: Any) -> Delivery:
     seq, kind, address, at, status, child_id, inline, ref, error, cached = row
+    if kind == "outcome" and inline and not child_id:  # of a call that would have waited for itself
+        text = refused(bytes(inline).decode())
+        return Delivery(seq, kind, Address(address), moment_of(at), status, error=text)
     return Delivery(
         seq=seq,
         kind=kind,

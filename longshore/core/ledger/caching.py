@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from longshore.core.ids import Address
+from longshore.core.joints import Search
 from longshore.core.ledger.recording import touch
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Offer, Value
@@ -35,6 +37,10 @@ def may_lead(state: State, round_: Round, run: Run) -> bool:
     if run.cache_key not in state.filling and state.same_key.get(run.cache_key, run.id) == run.id:
         return True
     run.ticket = 0
+    leader = state.same_key.get(run.cache_key)
+    if leader is not None and ((first := state.runs.get(leader)) is None or first.flow is not None):
+        own = Address("")  # none: it is no call. A workflow may wait for the run itself
+        state.circles[run.id, own] = Search(run.id, leader, own, {run.id: (leader, False)}, [(run.id, -1)])
     return False
 
 

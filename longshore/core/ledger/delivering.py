@@ -56,7 +56,7 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
             delivery.at,
             delivery.status,
             delivery.child_id,
-            delivery.result if delivery.kind != "outcome" else None,
+            delivery.result if delivery.kind != "outcome" else _own_words(delivery),
         )
     )
     touch(round_, run)
@@ -71,6 +71,11 @@ def deliver(state: State, round_: Round, run: Run, flow: Flow, delivery: Deliver
         else:
             round_.put_away[run.id] = run  # it may stay outside of memory: the next batch must see what it has now
             wake_rested(state, round_, run)
+
+
+def _own_words(delivery: Delivery) -> bytes | None:
+    """What an outcome says that is no run's: nobody's row has it."""
+    return delivery.error.message.encode() if delivery.error is not None and not delivery.child_id else None
 
 
 def wake_rested(state: State, round_: Round, run: Run) -> None:

@@ -7,9 +7,8 @@ The caller is told by a tick once the run has ended, from the store, where the o
 from __future__ import annotations
 
 from longshore.core.beginnings import Joint
-from longshore.core.errors import ProtocolError
 from longshore.core.ids import Address, RunId
-from longshore.core.ledger import debouncing, delivering, keys
+from longshore.core.ledger import circles, debouncing, delivering, keys
 from longshore.core.ledger.recording import ended
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Call, Delivery, Options
@@ -20,7 +19,7 @@ _UNUSABLE = (Status.CANCELING, Status.CANCELED)
 
 def shared(state: State, round_: Round, parent: Run, asked: Run, call: Call) -> RunId | None:
     """The run that answers a call of `parent` (`asked` is the run it would be); a debounced one has taken it up. None:
-    it is to begin that run. Raises ProtocolError where the caller would wait for itself."""
+    it is to begin that run."""
     options = call.options or Options()
     row = keys.row_asked(options, asked.routine, parent.id)
     found = keys.holder(round_, row)
@@ -29,11 +28,6 @@ def shared(state: State, round_: Round, parent: Run, asked: Run, call: Call) -> 
     debounced = None
     if found is None:
         found = debounced = debouncing.held(state, round_, asked.routine, options)
-    if found is not None and found in _ancestors(state, parent):
-        raise ProtocolError(
-            f"its idempotency key, or debounce key, is that of run {found}, which waits for run {parent.id}: "
-            "it would wait for itself"
-        )
     if debounced is not None:
         asked.cache_key = call.cache_key
         debouncing.again(state, round_, asked, options, call.input, parent.id)
@@ -52,21 +46,13 @@ def _is_left_behind(state: State, round_: Round, parent: Run, run_id: RunId) -> 
     return run.status in _UNUSABLE or (run.parent_id == parent.id and run.parent_generation != generation)
 
 
-def _ancestors(state: State, run: Run) -> set[RunId]:
-    """The run, and those above it as far as they are in memory, and its root."""
-    found = {run.id, run.root_id}
-    above: Run | None = run
-    while above is not None and above.parent_id and above.parent_id not in found - {run.root_id}:
-        found.add(above.parent_id)
-        above = state.runs.get(above.parent_id)
-    return found
-
-
 def join(state: State, round_: Round, parent: Run, flow: Flow, call: Call, run_id: RunId) -> None:
-    """The call waits for that run, or is told its outcome by the next tick."""
+    """The call waits for that run, or is told its outcome by the next tick; or that it would wait for itself."""
     joint = Joint(parent.id, flow.generation, Address(call.address), run_id)
     state.joints.add(joint)
     round_.changes.beginnings.joints[joint[:3]] = joint
+    if ended(round_, run_id) is None:
+        circles.begin(state, round_, parent.id, run_id, joint.address)
     if run_id not in state.runs:
         state.joints.ended(run_id)
 

@@ -13,6 +13,7 @@ from longshore.core.ledger import (
     annotating,
     batching,
     caching,
+    circles,
     debouncing,
     hooking,
     joining,
@@ -78,6 +79,8 @@ def of_tick(state: State, now: datetime) -> Needs:
     needs.runs.update(state.to_resend[: state.config.group])
     if state.joints.telling:
         needs.runs.update(joining.needed(state))
+    if state.circles:
+        needs.runs.update(circles.needed(state))
     needs.cache_keys.update(state.filling)
     for run_id in (*ticking.due_runs(state, now), *ticking.orphans(state), *_let_go_next(state)):
         run = state.runs.get(run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from longshore.core.changes import Snapshot
-from longshore.core.joints import Joints
+from longshore.core.joints import Joints, Search
 from longshore.core.ledger import batching, limiting, placing
 from longshore.core.ledger.caching import rank_of
 from longshore.core.ledger.state import Session, State
@@ -44,6 +44,10 @@ def restore(state: State, snapshot: Snapshot, now: datetime) -> None:
     for run_id in list(state.joints.by_run):
         if run_id not in state.runs:
             state.joints.ended(run_id)
+    for joint in snapshot.joints:  # who closed a circle just before may not have been told
+        first = [(joint.parent_id, joint.generation)]
+        one = Search(joint.parent_id, joint.run_id, joint.address, {joint.parent_id: (joint.run_id, True)}, first)
+        state.circles[joint.parent_id, joint.address] = one
     batching.restore(state, snapshot.batches)
     state.shelves.load(snapshot.shown, snapshot.policies)
 

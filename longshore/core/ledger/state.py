@@ -14,8 +14,8 @@ import msgspec
 from longshore.core.batches import Batch
 from longshore.core.care import Loss
 from longshore.core.changes import Changes, Facts
-from longshore.core.ids import RunId, SessionId, WorkerId
-from longshore.core.joints import Joints
+from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.joints import Joints, Search
 from longshore.core.ledger.config import LedgerConfig
 from longshore.core.ledger.lanes import Lanes
 from longshore.core.ledger.shelves import Shelves
@@ -107,6 +107,7 @@ class State:
         "alarms",
         "alarms_room",
         "batches",
+        "circles",
         "config",
         "counts",
         "cursors_open",
@@ -176,6 +177,7 @@ class State:
         self.watchers: dict[RunId, set[str]] = {}
         self.foreign: dict[RunId, dict[tuple[str, str], None]] = {}  # who sent it again as JSON: (key, correlation)
         self.joints = Joints()
+        self.circles: dict[tuple[RunId, Address], Search] = {}  # who may wait for itself, by the call
         self.to_resend: list[RunId] = []  # ended runs whose outcomes go again
         self.counts: dict[str, int] = {}
         self.cursors_open = True

@@ -15,6 +15,7 @@ from longshore.core.ledger import (
     bulking,
     caching,
     canceling,
+    circles,
     delivering,
     failing,
     forgetting,
@@ -37,7 +38,7 @@ FORGET_AFTER: Final = timedelta(minutes=10)
 def tick(state: State, round_: Round) -> None:
     """Everything that time alone brings about. What touches runs shares the round's room: a group."""
     state.ticked_at = round_.now
-    joints = joining.next_told(state)
+    joints, searches = joining.next_told(state), circles.under_way(state)
     scheduling.start_due(state, round_)
     _ring(state, round_)
     _suspended_due(state, round_)
@@ -50,6 +51,7 @@ def tick(state: State, round_: Round) -> None:
     batching.give_up_silent(state, round_)
     _try_replies(state, round_)
     hooking.say_again(state, round_)
+    circles.look(state, round_, searches)
     joining.tell(state, round_, joints)
     _redeliver(state, round_)
     _judge_heads(state, round_)
@@ -65,7 +67,7 @@ def next_at(state: State, now: datetime) -> datetime:
     """When the next tick is wanted, never later than a second after the last one."""
     if state.releasing or state.orphaned or state.to_resend or state.filling or state.more_to_place:
         return now
-    if state.joints.telling or (state.cursors_open and not state.cursors_patient):
+    if state.joints.telling or state.circles or (state.cursors_open and not state.cursors_patient):
         return now
     held = any(session.held for session in state.sessions.values())
     soonest = state.ticked_at + (state.config.ping_every if held else SECOND)
