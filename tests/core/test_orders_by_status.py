@@ -186,7 +186,8 @@ ONLY_WORKFLOWS: Final = {"Commands", "Suspended"}
 
 def test_every_report_about_a_run_is_tried() -> None:
     named = {name.partition(",")[0].split()[0] for name in REPORTS}
-    assert {one.__name__ for one in members(message.Report)} == named
+    about_ended = {"HooksRun"}  # no worker holds it (test_hooks)
+    assert {one.__name__ for one in members(message.Report)} - about_ended == named
     assert LEADS.keys() == WITH_WORKER
 
 

@@ -6,8 +6,8 @@ face        `ledger` takes every message to its rules; `needing` says what must 
             is kept, `ticking` does what time alone brings about
 memory      `state` is all of it, with `lanes` (queued runs) and `shelves` (ended ones); `config` has the numbers;
             `recording` is the only place where a status changes
-beginning   `starting`; which run it is: `keys`, `debouncing`, `joining`, `caching`, `versioning`; who else begins
-            some: `batching`, `scheduling`, `rerunning`, `forking`
+beginning   `starting`; which run it is: `keys`, `debouncing`, `joining` (and its `circles`), `caching`, `versioning`;
+            who else begins some: `batching`, `scheduling`, `rerunning`, `forking`
 placing     `placing` gives runs to workers, `limiting` says which must wait, `queueing` who says so
 workers     `sessions`, `reporting` (what they say of runs), `draining`, `hooking`
 ends        `failing` (attempts, crashes), `evidence` of them, `checkpointing`, `ending` (what follows)
