@@ -56,6 +56,9 @@ def test_progress_goes_to_those_who_watch() -> None:
     world.report(scene.worker, Progress(scene.run_id, 1, 0.5, "half"))
     assert world.replies == []
     world.command(Ask("outcome", "a", CLIENT, [scene.run_id]))
+    ((_, latest),) = world.replies
+    assert isinstance(latest, RunChanged) and latest.reason == "50% half"
+    world.replies.clear()
     world.report(scene.worker, Progress(scene.run_id, 1, 0.5, "half"), Progress(scene.run_id, 9, 0.5, "half"))
     ((_, told),) = world.replies
     assert isinstance(told, RunChanged) and told.reason == "50% half"
