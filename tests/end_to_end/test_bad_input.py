@@ -194,12 +194,11 @@ async def test_a_reply_key_that_points_elsewhere_disturbs_nobody(client: Client,
 
 
 async def test_the_client_says_what_is_wrong_before_anything_is_sent(client: Client) -> None:
-    for options in ({"delay": "31d"}, {"max_attempts": 0}, {"tags": ["x"] * 11}, {"no_such_option": 1}):
+    for options in ({"delay": "31d"}, {"max_attempts": 0}, {"tags": list("abcdefghijk")}, {"no_such_option": 1}):
         with pytest.raises(UsageError, match=next(iter(options))):
             await client.trigger("add", args=[1], **options)
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(UsageError, match="'no name' is no routine name"):
         await client.trigger("no name")
-    assert caught.value.rule == "routine"
 
 
 # ---------------------------------------------------------------------------------------------------- questions

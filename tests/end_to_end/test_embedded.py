@@ -14,7 +14,7 @@ from tests.cli.conftest import ROOT, Terminal, end
 
 SCRIPT = """
 import asyncio, json, time
-from longshore import ArgumentError, Client, Rejected, RunCanceled, RunFailed
+from longshore import ArgumentError, Client, RunCanceled, RunFailed, UsageError
 from routines import add, carries, catches, deep, echo, patient, sleeps, total, traced
 
 async def main():
@@ -35,8 +35,8 @@ async def main():
             told["misfit"] = str(error.__cause__)
         try:
             await client.trigger("1 + 1")
-        except Rejected as error:
-            told["rejected"] = error.rule
+        except UsageError as error:
+            told["refused"] = str(error).partition(":")[0]
         pending = await client.trigger("adder", args=[1])
         told["pending"] = (await pending.why_waiting())["text"]
         sleeping = await client.trigger(sleeps(60))
@@ -95,7 +95,7 @@ def test_everything_once_more_in_small_from_a_script(place: Terminal) -> None:
         "many": sum(range(2500)),
         "carries": 300_001,
         "keyed": 1,
-        "rejected": "routine",
+        "refused": "'1 + 1' is no routine name",
         "canceled": "CANCELED",
         "retrying": "retry",
         "traced": ["x", 2],
