@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from longshore.cli.fields import as_fields
 from longshore.cli.options import AsJson, RunId, loose
+from longshore.cli.screen import Screen, to_json
 from longshore.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 _Pairs = list[str] | None
 
@@ -31,8 +29,6 @@ def metadata(
     as_json: AsJson = False,
 ) -> None:
     """Change a run's metadata and tags: all of what is given, or nothing of it. Without options they are shown."""
-    from longshore.cli.screen import Screen
-
     changes: dict[str, Any] = {
         "set": _pairs("--set", set_),
         "increment": {key: _number(key, value) for key, value in _pairs("--increment", increment, 1).items()},
@@ -64,7 +60,6 @@ def _number(key: str, value: Any) -> int | float:
 
 async def _metadata(screen: Screen, run_id: str, changes: dict[str, Any]) -> None:
     from longshore.cli.asking import asker
-    from longshore.cli.screen import to_json
 
     async with asker() as client:
         run = client.handle(run_id)

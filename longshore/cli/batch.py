@@ -11,16 +11,14 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import LONGEST_LIST, AsJson
+from longshore.cli.screen import Screen
 from longshore.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 app = typer.Typer(help="Look at batches of runs.", no_args_is_help=True)
 
@@ -150,12 +148,6 @@ async def _of_file(file: BinaryIO) -> AsyncIterator[bytes]:
 # ---------------------------------------------------------------------------------------------------------- looking
 
 
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
-
-
 @app.command("list")
 def list_batches(
     status: Annotated[str | None, typer.Option(help="Only those: open, sealed or aborted.")] = None,
@@ -163,7 +155,7 @@ def list_batches(
     as_json: AsJson = False,
 ) -> None:
     """The newest batches."""
-    asyncio.run(_list(_screen(as_json), status, limit))
+    asyncio.run(_list(Screen(as_json=as_json), status, limit))
 
 
 async def _list(screen: Screen, status: str | None, limit: int) -> None:
@@ -191,7 +183,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """One batch: whether all of it came, and how many of its runs stand where."""
-    asyncio.run(_show(_screen(as_json), batch_id))
+    asyncio.run(_show(Screen(as_json=as_json), batch_id))
 
 
 async def _show(screen: Screen, batch_id: str) -> None:

@@ -12,10 +12,10 @@ import typer
 
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import LONGEST_LIST, AsJson
+from longshore.cli.screen import Screen
 from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
     from longshore.client import BulkHandle, Client
 
 app = typer.Typer(help="Look at orders for many runs, and abort them.", no_args_is_help=True)
@@ -127,12 +127,6 @@ def _show_one(screen: Screen, info: dict[str, Any]) -> None:
     screen.facts([*facts, ("finished", time_of(info["finished_at"]))])
 
 
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
-
-
 BulkId = Annotated[str, typer.Argument(metavar="BULK_ID", help="As the order and `list` show it.")]
 
 
@@ -142,7 +136,7 @@ def list_bulks(
     as_json: AsJson = False,
 ) -> None:
     """The newest orders for many runs."""
-    asyncio.run(_list(_screen(as_json), limit))
+    asyncio.run(_list(Screen(as_json=as_json), limit))
 
 
 async def _list(screen: Screen, limit: int) -> None:
@@ -168,13 +162,13 @@ async def _list(screen: Screen, limit: int) -> None:
 @app.command()
 def show(bulk_id: BulkId, as_json: AsJson = False) -> None:
     """One order: how far it is."""
-    asyncio.run(_with(_screen(as_json), bulk_id, abort=False))
+    asyncio.run(_with(Screen(as_json=as_json), bulk_id, abort=False))
 
 
 @app.command()
 def abort(bulk_id: BulkId, as_json: AsJson = False) -> None:
     """Go no further with an order; what is done stays done."""
-    asyncio.run(_with(_screen(as_json), bulk_id, abort=True))
+    asyncio.run(_with(Screen(as_json=as_json), bulk_id, abort=True))
 
 
 async def _with(screen: Screen, bulk_id: str, *, abort: bool) -> None:

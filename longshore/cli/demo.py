@@ -21,10 +21,9 @@ import typer
 
 from longshore.cli.fields import as_fields
 from longshore.cli.options import AsJson
-from longshore.cli.screen import seconds, size
+from longshore.cli.screen import Screen, seconds, size
 
 if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
     from longshore.client import Client, Run
 
 LOOK_EVERY: Final = 0.2
@@ -39,8 +38,6 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """A workflow over real input on the embedded default: progress, results, where the time went, the cache."""
-    from longshore.cli.screen import Screen
-
     screen = Screen(as_json=as_json)
     with _place(folder) as place:
         asyncio.run(_demo(screen, place, processes, kept=folder is not None))

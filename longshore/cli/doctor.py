@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 from longshore.cli.options import AsJson
 from longshore.cli.problems import FAILED
+from longshore.cli.screen import Screen
 
 
 def doctor(as_json: AsJson = False) -> int:
     """Check broker, database, storage, clock and permissions, and say what to do."""
     from longshore.cli.examination import examine
-    from longshore.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
     with screen.status("looking"):

@@ -10,10 +10,10 @@ import typer
 
 from longshore.cli.fields import as_fields
 from longshore.cli.options import AsJson, checked_durations
+from longshore.cli.screen import Screen
 from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
     from longshore.client import Client
 
 LOOK_EVERY: Final = 0.5
@@ -44,8 +44,6 @@ def drain(
 ) -> int:
     """Have workers take nothing new, hand back what has not begun, finish the rest and leave. They are not started
     again."""
-    from longshore.cli.screen import Screen
-
     checked_durations({"grace": grace, "wait_timeout": wait_timeout})
     order = Order(worker or [], {"pool": pool, "host": host, "version": version, "grace": grace})
     if not (worker or pool or host or version):

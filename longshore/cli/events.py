@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import AsJson
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
+from longshore.cli.screen import Screen
 
 
 def events(
@@ -22,8 +20,6 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """Every change of every run, as it is committed. Ctrl-C ends it."""
-    from longshore.cli.screen import Screen
-
     asyncio.run(_events(Screen(as_json=as_json), {"run_id": run, "routine": routine, "status": status}, count))
 
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from longshore.cli.drain import drain
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import LONGEST_LIST, AsJson
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
+from longshore.cli.screen import Screen
 
 workers = typer.Typer(help="Look at the workers, and have them leave.", no_args_is_help=True)
 workers.command("drain")(drain)
 dead = typer.Typer(help="Look at messages nobody could read or decide.", no_args_is_help=True)
-
-
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
 
 
 @workers.command("list")
@@ -31,7 +23,7 @@ def list_workers(
     as_json: AsJson = False,
 ) -> None:
     """The workers, what they hold and what they offer."""
-    asyncio.run(_workers(_screen(as_json), everyone))
+    asyncio.run(_workers(Screen(as_json=as_json), everyone))
 
 
 async def _workers(screen: Screen, everyone: bool) -> None:
@@ -69,7 +61,7 @@ def list_dead(
     as_json: AsJson = False,
 ) -> None:
     """The newest dead letters and their reasons."""
-    asyncio.run(_dead(_screen(as_json), limit))
+    asyncio.run(_dead(Screen(as_json=as_json), limit))
 
 
 async def _dead(screen: Screen, limit: int) -> None:
@@ -94,7 +86,7 @@ def show_dead(
     as_json: AsJson = False,
 ) -> None:
     """One dead letter, whole."""
-    asyncio.run(_show_dead(_screen(as_json), letter))
+    asyncio.run(_show_dead(Screen(as_json=as_json), letter))
 
 
 async def _show_dead(screen: Screen, letter: int) -> None:

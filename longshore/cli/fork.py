@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from longshore.cli.groups import Waiting, spread
 from longshore.cli.options import AsJson, RunId
+from longshore.cli.screen import Screen
 from longshore.cli.waiting import begun
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 
 @spread
@@ -30,8 +28,6 @@ def fork(
     as_json: AsJson = False,
 ) -> int:
     """Run a workflow again from one of its calls on: what came before is kept, that call and what follows is new."""
-    from longshore.cli.screen import Screen
-
     patience = waiting.patience()
     order = {"at": at, "version": version, "fork_id": fork_id}
     return asyncio.run(_fork(Screen(as_json=as_json), run_id, order, wait=waiting.is_asked, patience=patience))

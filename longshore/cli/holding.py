@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from longshore.cli.options import AsJson, RunId, checked_durations
+from longshore.cli.screen import Screen
 
 if TYPE_CHECKING:
     from longshore.client import Run
@@ -70,7 +71,6 @@ async def _order(
     run_id: str, as_json: bool, give: Callable[[Run[Any]], Awaitable[None]], remarks: Mapping[str, str] = NONE
 ) -> None:
     from longshore.cli.asking import asker
-    from longshore.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
     async with asker() as client:

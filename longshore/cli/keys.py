@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from longshore.cli.options import AsJson
+from longshore.cli.screen import Screen
 
 
 def reset_key(
@@ -27,7 +28,6 @@ def reset_key(
 
 async def _reset(routine: str, key: str, run: str | None, producer: str | None, as_json: bool) -> None:
     from longshore.cli.asking import asker
-    from longshore.cli.screen import Screen
 
     screen = Screen(as_json=as_json)
     async with asker() as client:

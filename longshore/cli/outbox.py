@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from longshore.cli.options import AsJson
+from longshore.cli.screen import Screen
 from longshore.core.durations import duration
 from longshore.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 app = typer.Typer(help="Triggers that commit with the rows of your own database.", no_args_is_help=True)
 
@@ -35,8 +33,6 @@ def relay(
     as_json: AsJson = False,
 ) -> None:
     """Send what is committed to an outbox until SIGTERM or Ctrl-C. Several relays may run beside each other."""
-    from longshore.cli.screen import Screen
-
     try:
         seconds = duration(poll).total_seconds()
     except UsageError as error:

@@ -9,12 +9,12 @@ import typer
 
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.options import AsJson
+from longshore.cli.screen import Screen
 from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from longshore.cli.screen import Screen
     from longshore.client import Client
 
 app = typer.Typer(help="Look at queues, limit them, pause them.", no_args_is_help=True)
@@ -24,16 +24,10 @@ COLUMNS: Final = ["NAME", "QUEUED#", "EXECUTING#", "LIMIT#", "PER KEY#", "RATE",
 NONE: Final = "none"
 
 
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
-
-
 @app.command("list")
 def list_queues(as_json: AsJson = False) -> None:
     """Every queue with a limit, an offer or runs: what waits, what executes, since when the oldest waits."""
-    asyncio.run(_list(_screen(as_json)))
+    asyncio.run(_list(Screen(as_json=as_json)))
 
 
 async def _list(screen: Screen) -> None:
@@ -65,13 +59,13 @@ def _paused(queue: dict[str, Any]) -> str:
 @app.command()
 def pause(queue: Name, create: Create = False, as_json: AsJson = False) -> None:
     """Start nothing more from a queue. What executes ends; workflows that have waited go on."""
-    asyncio.run(_order(_screen(as_json), lambda client: client.pause_queue(queue, create=create)))
+    asyncio.run(_order(Screen(as_json=as_json), lambda client: client.pause_queue(queue, create=create)))
 
 
 @app.command()
 def resume(queue: Name, as_json: AsJson = False) -> None:
     """Let a paused queue go on."""
-    asyncio.run(_order(_screen(as_json), lambda client: client.resume_queue(queue)))
+    asyncio.run(_order(Screen(as_json=as_json), lambda client: client.resume_queue(queue)))
 
 
 @app.command()
@@ -101,7 +95,7 @@ def limit(
     options = {name: given[name] for name, text in said.items() if text is not None}
     if not options:
         raise UsageError("nothing to change: give --concurrency, --per-key, --rate or --max-size (a number, or none)")
-    asyncio.run(_order(_screen(as_json), lambda client: client.limit_queue(queue, create=create, **options)))
+    asyncio.run(_order(Screen(as_json=as_json), lambda client: client.limit_queue(queue, create=create, **options)))
 
 
 def _whole(option: str, text: str | None) -> int | None:

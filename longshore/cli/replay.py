@@ -13,11 +13,11 @@ import typer
 
 from longshore.cli.options import LONGEST_LIST, AsJson
 from longshore.cli.problems import FAILED
+from longshore.cli.screen import Screen
 from longshore.core.errors import Rejected, UsageError
 from longshore.core.ids import is_run_id
 
 if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
     from longshore.client import Client
     from longshore.routines.catalog import Catalog
     from longshore.worker.replaying import Checked
@@ -43,8 +43,6 @@ def replay_check(
 
     Ask it before new code goes to the workers: what differs would be BLOCKED there.
     """
-    from longshore.cli.screen import Screen
-
     if os.environ.get(_SEED) != _WORKERS_SEED:
         return _again()
     runs, modules = [word for word in words if is_run_id(word)], [word for word in words if not is_run_id(word)]

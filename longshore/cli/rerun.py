@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from longshore.cli import bulk
 from longshore.cli.groups import Waiting, spread
 from longshore.cli.options import AsJson
+from longshore.cli.screen import Screen
 from longshore.cli.waiting import begun
 from longshore.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 
 @spread
@@ -30,8 +28,6 @@ def rerun(
 ) -> int:
     """Run again what has ended, with the same input and options, as a new run of the newest version: one run, or all
     that fit every condition given."""
-    from longshore.cli.screen import Screen
-
     screen, wait, patience = Screen(as_json=as_json), waiting.is_asked, waiting.patience()
     if run_id is not None and not many.conditions():
         order = {"version": version, "rerun_id": rerun_id}

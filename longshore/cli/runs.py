@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,24 +18,15 @@ from longshore.cli.keys import reset_key
 from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
 from longshore.cli.rerun import rerun
-from longshore.cli.screen import seconds
+from longshore.cli.screen import Screen, seconds, to_json
 from longshore.cli.tree import show_tree
 from longshore.cli.waiting import watch_to_the_end
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 app = typer.Typer(help="Look at runs, follow them, cancel them, check code against them.", no_args_is_help=True)
 app.command("replay-check")(replay_check)
 for command in (fork, rerun, pause, resume, reschedule, metadata):
     app.command()(command)
 app.command("reset-key")(reset_key)
-
-
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
 
 
 @app.command("list")
@@ -60,7 +51,7 @@ def list_runs(
         "schedule": schedule,
         "batch_id": batch,
     }
-    asyncio.run(_list(_screen(as_json), wanted, limit))
+    asyncio.run(_list(Screen(as_json=as_json), wanted, limit))
 
 
 async def _list(screen: Screen, wanted: dict[str, str | None], limit: int) -> None:
@@ -89,12 +80,11 @@ def _row(run: Any) -> list[Any]:
 @app.command()
 def show(run_id: RunId, as_json: AsJson = False) -> None:
     """One run: where it stands, since when, its result or error."""
-    asyncio.run(_show(_screen(as_json), run_id))
+    asyncio.run(_show(Screen(as_json=as_json), run_id))
 
 
 async def _show(screen: Screen, run_id: str) -> None:
     from longshore.cli.asking import asker
-    from longshore.cli.screen import to_json
 
     async with asker() as client:
         run = client.handle(run_id)
@@ -146,7 +136,7 @@ def _progress(said: dict[str, Any] | None) -> str | None:
 @app.command()
 def history(run_id: RunId, as_json: AsJson = False) -> None:
     """Every change of status, and why."""
-    asyncio.run(_history(_screen(as_json), run_id))
+    asyncio.run(_history(Screen(as_json=as_json), run_id))
 
 
 async def _history(screen: Screen, run_id: str) -> None:
@@ -180,7 +170,7 @@ def tree(
     as_json: AsJson = False,
 ) -> None:
     """The run and its sub-routines: where the time went, what was offloaded, what came from the cache."""
-    asyncio.run(_tree(_screen(as_json), run_id, limit))
+    asyncio.run(_tree(Screen(as_json=as_json), run_id, limit))
 
 
 async def _tree(screen: Screen, run_id: str, limit: int | None) -> None:
@@ -197,7 +187,7 @@ async def _tree(screen: Screen, run_id: str, limit: int | None) -> None:
 @app.command()
 def why(run_id: RunId, as_json: AsJson = False) -> None:
     """Why the run waits, and for whom."""
-    asyncio.run(_why(_screen(as_json), run_id))
+    asyncio.run(_why(Screen(as_json=as_json), run_id))
 
 
 async def _why(screen: Screen, run_id: str) -> None:
@@ -234,7 +224,7 @@ def watch(
     as_json: AsJson = False,
 ) -> int:
     """Follow a run to its end: each change as it comes. The exit status is 0 when it completed."""
-    return asyncio.run(_watch(_screen(as_json), run_id, timeout))
+    return asyncio.run(_watch(Screen(as_json=as_json), run_id, timeout))
 
 
 async def _watch(screen: Screen, run_id: str, timeout: str | None) -> int:
@@ -257,8 +247,8 @@ def cancel(
 ) -> int:
     """Cancel a run and, by its routine's policy, its children; or all runs that fit every condition given."""
     if run_id is None or many.conditions():
-        return bulk.order_many(_screen(as_json), "cancel", many, run_id=run_id, reason=reason)
-    asyncio.run(_cancel(_screen(as_json), run_id, reason))
+        return bulk.order_many(Screen(as_json=as_json), "cancel", many, run_id=run_id, reason=reason)
+    asyncio.run(_cancel(Screen(as_json=as_json), run_id, reason))
     return 0
 
 
@@ -287,7 +277,7 @@ def signal(
 ) -> None:
     """Tell a workflow something: it gets it where it waits for this name, now or later."""
     given = a_value("--value", value)
-    asyncio.run(_signal(_screen(as_json), run_id, name, given))
+    asyncio.run(_signal(Screen(as_json=as_json), run_id, name, given))
 
 
 async def _signal(screen: Screen, run_id: str, name: str, value: Any) -> None:

@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
 from longshore.cli.fields import as_fields, time_of
 from longshore.cli.groups import Arguments, RunOptions, spread
 from longshore.cli.options import AsJson, checked_durations
+from longshore.cli.screen import Screen
 from longshore.core.durations import spell
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 app = typer.Typer(help="Start routines by the clock.", no_args_is_help=True)
 
@@ -56,12 +54,6 @@ class Plan:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def _screen(as_json: bool) -> Screen:
-    from longshore.cli.screen import Screen
-
-    return Screen(as_json=as_json)
-
-
 @app.command()
 @spread
 def create(
@@ -76,7 +68,7 @@ def create(
     """Start a routine again and again: by a cron expression, or every so often."""
     positional, named = arguments.values()
     order = {"args": positional, "kwargs": named, **plan.given(), **options.given()}
-    asyncio.run(_create(_screen(as_json), routine, schedule_id or "", order))
+    asyncio.run(_create(Screen(as_json=as_json), routine, schedule_id or "", order))
 
 
 async def _create(screen: Screen, routine: str, schedule_id: str, options: dict[str, Any]) -> None:
@@ -104,7 +96,7 @@ def list_schedules(
     as_json: AsJson = False,
 ) -> None:
     """The schedules and when they are due."""
-    asyncio.run(_list(_screen(as_json), routine))
+    asyncio.run(_list(Screen(as_json=as_json), routine))
 
 
 async def _list(screen: Screen, routine: str | None) -> None:
@@ -142,7 +134,7 @@ def _length(milliseconds: int) -> str:
 @app.command()
 def show(schedule_id: Id, as_json: AsJson = False) -> None:
     """One schedule: its plan, its arguments, its latest run."""
-    asyncio.run(_show(_screen(as_json), schedule_id))
+    asyncio.run(_show(Screen(as_json=as_json), schedule_id))
 
 
 async def _show(screen: Screen, schedule_id: str) -> None:
@@ -177,13 +169,13 @@ async def _show(screen: Screen, schedule_id: str) -> None:
 @app.command()
 def pause(schedule_id: Id, as_json: AsJson = False) -> None:
     """No ticks from now on, until it is resumed."""
-    asyncio.run(_order(_screen(as_json), "pause", schedule_id))
+    asyncio.run(_order(Screen(as_json=as_json), "pause", schedule_id))
 
 
 @app.command()
 def resume(schedule_id: Id, as_json: AsJson = False) -> None:
     """Ticks again, from the next one on; those of the pause are gone."""
-    asyncio.run(_order(_screen(as_json), "resume", schedule_id))
+    asyncio.run(_order(Screen(as_json=as_json), "resume", schedule_id))
 
 
 async def _order(screen: Screen, verb: str, schedule_id: str) -> None:
@@ -200,7 +192,7 @@ async def _order(screen: Screen, verb: str, schedule_id: str) -> None:
 @app.command()
 def delete(schedule_id: Id, as_json: AsJson = False) -> None:
     """Forget a schedule. Its runs stay."""
-    asyncio.run(_delete(_screen(as_json), schedule_id))
+    asyncio.run(_delete(Screen(as_json=as_json), schedule_id))
 
 
 async def _delete(screen: Screen, schedule_id: str) -> None:
@@ -221,7 +213,7 @@ def show_next(
     as_json: AsJson = False,
 ) -> None:
     """The next ticks, in the schedule's time zone."""
-    asyncio.run(_next(_screen(as_json), schedule_id, count))
+    asyncio.run(_next(Screen(as_json=as_json), schedule_id, count))
 
 
 async def _next(screen: Screen, schedule_id: str, count: int) -> None:

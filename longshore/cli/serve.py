@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from longshore.cli.options import AsJson, Modules, Pool, Slots
+from longshore.cli.screen import Screen
 from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
     from longshore.assembly.crew import Crew
-    from longshore.cli.screen import Screen
 
 Result = TypeVar("Result")
 LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
@@ -118,7 +118,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 
 
 def _screen(as_json: bool, log_level: str) -> Screen:
-    from longshore.cli.screen import Screen
     from longshore.telemetry import setup_logging
 
     if log_level not in LEVELS:

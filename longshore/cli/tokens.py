@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from longshore.cli.options import AsJson, a_value
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
+from longshore.cli.screen import Screen
 
 app = typer.Typer(help="Complete what workflows wait for.", no_args_is_help=True)
 
@@ -28,8 +26,6 @@ def complete(
     as_json: AsJson = False,
 ) -> None:
     """Complete a token, once: another time, or after the end of its run, nothing is done, and said so."""
-    from longshore.cli.screen import Screen
-
     given = a_value("--value", value)
     asyncio.run(_complete(Screen(as_json=as_json), token, given, error))
 

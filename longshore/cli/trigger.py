@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from longshore.cli.batch import send_batch
 from longshore.cli.groups import Arguments, TriggerOptions, Waiting, spread
 from longshore.cli.options import AsJson
+from longshore.cli.screen import Screen
 from longshore.cli.waiting import begun
 from longshore.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
 
 
 @spread
@@ -35,8 +33,6 @@ def trigger(
     as_json: AsJson = False,
 ) -> int:
     """Start a run. With --wait, show how it goes and print its result."""
-    from longshore.cli.screen import Screen
-
     screen, (positional, named), given = Screen(as_json=as_json), arguments.values(), options.given()
     wait, patience = waiting.is_asked, waiting.patience()
     if batch is None and batch_id is None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from longshore.cli.fields import as_fields, why_text
 from longshore.cli.problems import FAILED, StoppedWaiting, WaitedLongEnough, explain
+from longshore.cli.screen import Screen, to_json
 from longshore.core.errors import RunError, UnavailableError
 
 if TYPE_CHECKING:
-    from longshore.cli.screen import Screen
     from longshore.client import Run
 
 ASK_AFTER: Final = 5.0
@@ -163,7 +163,5 @@ async def _show(screen: Screen, run: Run[Any], ending: Any) -> int:
         if problem is not None:
             screen.problem(problem)
         return FAILED
-    from longshore.cli.screen import to_json
-
     screen.text(to_json(ending))
     return 0
