@@ -3,7 +3,7 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -26,6 +26,7 @@ from longshore.core.message import (
     Finished,
     Fork,
     Mark,
+    Order,
     Signal,
     Start,
     Trigger,
@@ -239,6 +240,31 @@ def test_foreign_commands_may_come_as_an_array_and_without_arguments() -> None:
 def test_foreign_commands_that_cannot_be_read_are_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(DecodeError, match=reason):
         unpack_commands(body, JSON)
+
+
+ORDERS = {kind.__struct_config__.tag: kind for kind in get_args(Order)}
+
+
+@pytest.mark.parametrize("tag", ORDERS)
+def test_whatever_our_own_clients_say_in_an_order_a_foreign_program_may_say_but_not_where_its_answer_goes(
+    tag: str,
+) -> None:
+    values = {"run_id": RUN, "at": "0/1:2", "what": "cancel", "edits": [], "routine": "r"}
+    said = {
+        field.name: values.get(field.name, "x")
+        for field in msgspec.structs.fields(ORDERS[tag])
+        if field.type is str or field.name in values or field.required
+    }
+    said = {name: value for name, value in said.items() if name not in ("ask_id", "reply_to", "wants")}
+    if tag == "reschedule":
+        said["at"] = "2026-01-01T00:00:00Z"
+    (order,) = unpack_commands(json.dumps({"type": tag, **said}).encode(), JSON)
+    assert isinstance(order, ORDERS[tag]) and order.plain
+    told = msgspec.to_builtins(order)
+    assert {name: told[name] for name in said} == said
+    for name, value in (("reply_to", "mine"), ("ask_id", "a"), ("plain", False), ("wants", "outcome")):
+        with pytest.raises(DecodeError, match=f"unknown field `{name}`"):
+            unpack_commands(json.dumps({"type": tag, **said, name: value}).encode(), JSON)
 
 
 def test_foreign_arguments_nested_without_end_are_refused_when_decoded() -> None:
