@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
 from longshore.core.care import Care
-from longshore.core.message import Offer, Options
+from longshore.core.message import Finished, Offer, Options
 
 MAX_ATTEMPTS_CAP: Final = 250
 MAX_RETRY_MS: Final = 30 * 24 * 3600 * 1000
@@ -57,6 +58,17 @@ def retry_delay(retries: Retries, failed_attempt: int, chance: float) -> timedel
 def delay_after(retry_after_ms: int) -> timedelta:
     """The delay that a routine asked for itself, in its bounds."""
     return timedelta(milliseconds=min(max(retry_after_ms, 0), MAX_RETRY_MS))
+
+
+def next_delay(
+    report: Finished, attempt: int, allowed: int, retries: Retries, chance: Callable[[], float]
+) -> timedelta | None:
+    """How long to wait before the next attempt, when this one has failed. None: there is none."""
+    if report.how == "aborted" or not report.retry or attempt >= allowed:
+        return None
+    if report.retry_after_ms is not None:
+        return delay_after(report.retry_after_ms)
+    return retry_delay(retries, attempt, chance())
 
 
 def attempts_allowed(offer: Offer | None, asked: int | None) -> int:

@@ -165,7 +165,7 @@ class Flow:
             self.attempt.canceled = self.attempt.start.canceling or "canceled"
         if delivery.kind == SIGNAL:
             self._sizes[seq] = len(delivery.result) if isinstance(delivery.result, bytes) else 0
-        value = self._values.pop(seq) if seq in self._values else self._value(delivery)
+        value = self._values.pop(seq) if seq in self._values else told_by(delivery, self._modules)
         self._note(execution.deliver(delivery, value))
         return True
 
@@ -186,29 +186,6 @@ class Flow:
         self.outcome = step.outcome
         if isinstance(step.outcome, Nondeterministic):
             self.edits.take()  # the pump that made them does not count
-
-    def _value(self, delivery: Delivery) -> Any:
-        if delivery.kind in (SIGNAL, TOKEN):
-            return _told(delivery)
-        if delivery.kind != "outcome":
-            return None
-        if delivery.status == Status.COMPLETED:
-            return _decoded(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
-        error = (
-            decode_failure(delivery.error, modules=self._modules, strict=True) if delivery.error is not None else None
-        )
-        if delivery.status == Status.FAILED and error is not None:
-            return error
-        ended = _ENDS.get(delivery.status, RunFailed)
-        told = f": {delivery.error.message}" if delivery.error is not None and delivery.error.message else ""
-        raised = ended(
-            f"sub-routine run {delivery.child_id} ended as {delivery.status}{told}",
-            run_id=delivery.child_id,
-            status=delivery.status,
-            error=delivery.error,
-        )
-        raised.__cause__ = error
-        return raised
 
     def missing(self) -> bool:
         """Whether facts wait behind one that never came."""
@@ -267,6 +244,30 @@ class Flow:
             self._execution.kill()
         self._waiting.clear()
         self._values.clear()
+
+
+def told_by(delivery: Delivery, modules: Collection[str]) -> Any:
+    """What a fact brings to the code: a value, or the exception to raise. Classes from these modules come back as
+    themselves."""
+    if delivery.kind in (SIGNAL, TOKEN):
+        return _told(delivery)
+    if delivery.kind != "outcome":
+        return None
+    if delivery.status == Status.COMPLETED:
+        return _decoded(delivery.result) if isinstance(delivery.result, bytes) and delivery.result else None
+    error = decode_failure(delivery.error, modules=modules, strict=True) if delivery.error is not None else None
+    if delivery.status == Status.FAILED and error is not None:
+        return error
+    ended = _ENDS.get(delivery.status, RunFailed)
+    told = f": {delivery.error.message}" if delivery.error is not None and delivery.error.message else ""
+    raised = ended(
+        f"sub-routine run {delivery.child_id} ended as {delivery.status}{told}",
+        run_id=delivery.child_id,
+        status=delivery.status,
+        error=delivery.error,
+    )
+    raised.__cause__ = error
+    return raised
 
 
 def _told(delivery: Delivery) -> Any:

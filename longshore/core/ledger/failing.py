@@ -15,9 +15,8 @@ from longshore.core.policy import (
     CRASHES_TO_ISOLATE,
     LOSSES_TO_BLOCK,
     attempts_allowed,
-    delay_after,
+    next_delay,
     retries_of,
-    retry_delay,
 )
 from longshore.core.run import Flow, Run, Status, is_started_workflow
 
@@ -28,13 +27,10 @@ def fail(state: State, round_: Round, run: Run, report: Finished) -> None:
     allowed = attempts_allowed(offer, run.max_attempts)
     error = report.error
     summary = _summary(error)
-    if report.how == "aborted" or not report.retry or run.attempt >= allowed:
+    delay = next_delay(report, run.attempt, allowed, retries_of(offer, run.care), round_.chance)
+    if delay is None:
         conclude(state, round_, run, Status.FAILED, f"attempt {run.attempt} of {allowed}: {summary}", error=error)
         return
-    if report.retry_after_ms is not None:
-        delay = delay_after(report.retry_after_ms)
-    else:
-        delay = retry_delay(retries_of(offer, run.care), run.attempt, round_.chance())
     _detach(state, round_, run)
     run.due_at = round_.now + delay
     run.crashes = 0
