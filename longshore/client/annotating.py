@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from longshore.client.conversation import Conversation
 from longshore.client.person import person
@@ -15,6 +15,17 @@ from longshore.core.metadata import ADD_TAG, APPEND, DELETE, INCREMENT, REMOVE_T
 from longshore.routines.metadata import edit_of
 
 _ID_BYTES: Final = 16
+
+
+class Changed(TypedDict, total=False):
+    """What may be changed at once."""
+
+    set: Mapping[str, Any]
+    delete: Sequence[str]
+    append: Mapping[str, Any]
+    increment: Mapping[str, float]
+    add_tags: Sequence[str]
+    remove_tags: Sequence[str]
 
 
 def edits_of(
@@ -92,21 +103,10 @@ class RunMetadata:
         """Take these tags away, where they are there."""
         await self._change(*edits_of(remove_tags=tags))
 
-    async def change(
-        self,
-        *,
-        set: Mapping[str, Any] | None = None,
-        delete: Sequence[str] = (),
-        append: Mapping[str, Any] | None = None,
-        increment: Mapping[str, float] | None = None,
-        add_tags: Sequence[str] = (),
-        remove_tags: Sequence[str] = (),
-    ) -> dict[str, Any]:
-        """All of this at once, or nothing of it; gives what the incremented keys are then."""
-        edits = edits_of(
-            set=set, delete=delete, append=append, increment=increment, add_tags=add_tags, remove_tags=remove_tags
-        )
-        return await self._change(*edits)
+    async def change(self, **what: Unpack[Changed]) -> dict[str, Any]:
+        """All of this at once (`set`, `delete`, `append`, `increment`, `add_tags`, `remove_tags`), or nothing of it;
+        gives what the incremented keys are then."""
+        return await self._change(*edits_of(**what))
 
     async def _change(self, *edits: Edit) -> dict[str, Any]:
         order = Annotate(self._run_id, list(edits), os.urandom(_ID_BYTES).hex(), person())

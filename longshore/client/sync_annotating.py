@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Unpack
 
-from longshore.client.annotating import RunMetadata
+from longshore.client.annotating import Changed, RunMetadata
 
 Call = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -49,7 +49,7 @@ class SyncMetadata:
         """See RunMetadata.remove_tags."""
         self._call(self._metadata.remove_tags(*tags))
 
-    def change(self, **what: Any) -> dict[str, Any]:
+    def change(self, **what: Unpack[Changed]) -> dict[str, Any]:
         """See RunMetadata.change."""
         values: dict[str, Any] = self._call(self._metadata.change(**what))
         return values

@@ -14,6 +14,7 @@ from longshore.client.sync_annotating import SyncMetadata
 from longshore.client.sync_thread import LoopThread, ended, following
 from longshore.core.errors import UsageError
 from longshore.core.ids import RunId
+from longshore.core.message import Recorded
 from longshore.routines.options import Duration
 
 R_co = TypeVar("R_co", covariant=True)
@@ -78,6 +79,10 @@ class SyncRun(Generic[R_co]):
     def reschedule(self, to: Duration | datetime) -> None:
         """See Run.reschedule."""
         self._thread.call(self._run.reschedule(to))
+
+    def journal(self) -> Recorded:
+        """See Run.journal."""
+        return self._thread.call(self._run.journal())
 
     @property
     def metadata(self) -> SyncMetadata:
