@@ -106,7 +106,9 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("reason", info.get("reason") if info.get("finished_at") and info["status"] != "COMPLETED" else None),
             ("queue", info.get("queue")),
             ("concurrency key", info.get("concurrency_key")),
-            ("attempt", info["attempt"]),
+            ("priority", info.get("priority") or None),
+            ("pool", info.get("pool")),
+            ("attempt", _attempt(info)),
             ("crashes", info.get("crashes")),
             ("last crashes", crashes_text(info.get("crash_evidence"))),
             ("idempotency key", info.get("idempotency_key")),
@@ -119,6 +121,9 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("root", info.get("root_id") if info.get("root_id") != run_id else ""),
             ("worker", info.get("worker_id")),
             ("created", time_of(info["created_at"])),
+            ("due", time_of(info.get("due_at"))),
+            ("ttl until", time_of(info.get("ttl_at"))),
+            ("deadline", time_of(info.get("deadline_at"))),
             ("started", time_of(info.get("started_at"))),
             ("finished", time_of(info.get("finished_at"))),
             ("took", took(info)),
@@ -127,6 +132,11 @@ async def _show(screen: Screen, run_id: str) -> None:
             ("traceback", (error.get("traceback") or "").rstrip()),
         ]
     )
+
+
+def _attempt(info: dict[str, Any]) -> Any:
+    most = info.get("max_attempts")
+    return f"{info['attempt']} of {most}" if most else info["attempt"]
 
 
 def _progress(said: dict[str, Any] | None) -> str | None:

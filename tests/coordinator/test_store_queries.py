@@ -97,6 +97,21 @@ def test_a_runs_fields_are_those_of_the_api(book: Book) -> None:
     assert book.store.queries.run(run_id()) is None
 
 
+def test_a_run_says_its_priority_its_pool_its_times_and_its_attempts_where_they_were_given(book: Book) -> None:
+    given, plain = a_run(Status.DELAYED, **FULL), a_run()
+    book.commit(inserting(given, plain))
+    names = ("priority", "pool", "max_attempts", "due_at", "ttl_at", "deadline_at")
+    (second, first), _ = book.store.queries.runs()
+    for fields in (first, book.store.queries.run(given.id)):
+        assert fields is not None
+        assert [fields[name] for name in names] == [
+            2.5, "big", 7, "2026-01-02T03:04:06.678901Z", "2026-02-01T03:04:05.678901Z", "2026-01-03T03:04:05.678901Z",
+        ]  # fmt: skip
+    for fields in (second, book.store.queries.run(plain.id)):
+        assert fields is not None
+        assert [fields[name] for name in names] == [0.0, "", None, None, None, None]
+
+
 def test_a_list_says_why_each_run_waits_in_the_words_of_why(book: Book) -> None:
     book.commit(inserting(a_run(Status.PENDING_VERSION)))
     ((listed,), _) = book.store.queries.runs(status="PENDING_VERSION")

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, select, text
 
 from longshore.coordinator.store.beginnings import shared_runs
-from longshore.coordinator.store.columns import care_of, failure_of, moment
+from longshore.coordinator.store.columns import care_of, failure_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
-from longshore.coordinator.store.hints import SHORT_INPUT, TEXT, call_hint, cut, short_error
+from longshore.coordinator.store.hints import SHORT_INPUT
 from longshore.coordinator.store.many import ManyQueries
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
-from longshore.coordinator.store.tables import STANDS_SINCE, UNCOMPLETED, WAITED, call, history, run
+from longshore.coordinator.store.shown import LISTED, letter_fields, rfc3339, run_fields, said_at, tree_fields
+from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, history, run
 from longshore.coordinator.store.tables_beside import dead_letter, owner
 from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
@@ -31,37 +31,12 @@ from longshore.core.message import Recorded
 from longshore.core.run import FINAL, Status
 from longshore.core.schedules import Schedule, ScheduleFacts
 
-LISTED: Final = (
-    STANDS_SINCE,
-    run.c.no, run.c.id, run.c.routine, run.c.version, run.c.asked_version, run.c.queue, run.c.concurrency_key,
-    run.c.status, run.c.attempt, run.c.crashes, run.c.tags, run.c.metadata, run.c.parent_id, run.c.root_id,
-    run.c.created_at, run.c.queued_at, run.c.started_at, run.c.finished_at, run.c.worker_id, run.c.cached, run.c.reason,
-    run.c.rerun_of, run.c.parent_address, run.c.batch_id, run.c.schedule_id, run.c.idempotency_key, run.c.producer,
-)  # fmt: skip
-"""Never the bodies: a list of runs must not read megabytes."""
 SCANNED: Final = 500
 HOLDERS: Final = 10
 OUTSIDE: Final = 1000
 """How many waits for signals and tokens are shown with one page of a tree."""
 _FINAL: Final = frozenset(status.value for status in FINAL)
 _WAITING: Final = frozenset({Status.HANGING.value, Status.SUSPENDED.value})
-_WAITS_FOR: Final = {
-    Status.DELAYED.value: "time",
-    Status.PENDING_VERSION.value: "version",
-    Status.RETRYING.value: "retry",
-    Status.BLOCKED.value: "person",
-    Status.DISPATCHED.value: "worker",
-    Status.EXECUTING.value: "worker",
-    Status.CANCELING.value: "worker",
-    Status.HANGING.value: "calls",
-    Status.SUSPENDED.value: "calls",
-}
-"""What a run of this status waits for, as far as its row alone can tell; a queued one's reason is not in it."""
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """The time as people and programs read it."""
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 class Queries:
@@ -79,7 +54,7 @@ class Queries:
         row = self._one(select(*LISTED, run.c.error, run.c.care).where(run.c.id == run_id))
         if row is None:
             return None
-        fields = _fields(row)
+        fields = run_fields(row)
         care = care_of(row["care"])
         if care is not None and care.crashes:
             fields["crash_evidence"] = [fields_of(crash) | {"at": rfc3339(crash.at)} for crash in care.crashes]
@@ -109,7 +84,7 @@ class Queries:
             wanted = wanted.where(run.c.schedule_id == schedule, text("schedule_id <> ''"))
         found: list[dict[str, Any]] = []
         for row in self._scan(wanted, limit + 1, cursor):
-            fields = _fields(row)
+            fields = run_fields(row)
             if tag and tag not in fields["tags"]:
                 continue  # LIKE knows no upper and lower case
             if len(found) == limit:
@@ -134,7 +109,8 @@ class Queries:
         rows = self._all(wanted.order_by(history.c.seq).limit(limit))
         names = ("run_id", "seq", "from_status", "to_status", "reason", "actor", "attempt", "epoch", "worker_id")
         return [
-            {**{name: row[name] for name in names}, "at": _time(row["at"]), "valid": bool(row["valid"])} for row in rows
+            {**{name: row[name] for name in names}, "at": said_at(row["at"]), "valid": bool(row["valid"])}
+            for row in rows
         ]
 
     def tree(self, run_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[dict[str, Any]], int | None]:
@@ -153,7 +129,7 @@ class Queries:
         rows += self._all(below.order_by(run.c.no).limit(limit))
         children = rows[1:] if not after else rows
         outside = self._outside([row["id"] for row in rows if row["status"] in _WAITING])
-        return [{**_in_tree(row), "waits": outside.get(row["id"], [])} for row in rows], children[-1]["no"] if len(
+        return [{**tree_fields(row), "waits": outside.get(row["id"], [])} for row in rows], children[-1]["no"] if len(
             children
         ) == limit else None
 
@@ -195,7 +171,7 @@ class Queries:
             + shared_runs(self._reading(), run_id, found["generation"], HOLDERS),
             "timers": sum(row["kind"] == "timer" for row in timers),
             "outside": self._outside([run_id]).get(run_id, []),
-            "next_at": _time(timers[0]["due_at"]) if timers else None,
+            "next_at": said_at(timers[0]["due_at"]) if timers else None,
         }
 
     def _outside(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -208,7 +184,7 @@ class Queries:
         wanted = wanted.where(call.c.run_id.in_(run_ids), text(WAITED))
         found: dict[str, list[str]] = {}
         for row in self._all(wanted.limit(OUTSIDE)):
-            until = f" until {_time(row['due_at'])}" if row["due_at"] else ""
+            until = f" until {said_at(row['due_at'])}" if row["due_at"] else ""
             what = f"signal {row['name']!r}" if row["kind"] == "signal" else f"token {row['name']}{until}"
             found.setdefault(row["run_id"], []).append(what)
         return found
@@ -233,7 +209,7 @@ class Queries:
         if cursor is not None:
             wanted = wanted.where(dead_letter.c.no < cursor)
         rows = self._all(wanted.order_by(dead_letter.c.no.desc()).limit(limit))
-        return [_dead(row) for row in rows], rows[-1]["no"] if len(rows) == limit else None
+        return [letter_fields(row) for row in rows], rows[-1]["no"] if len(rows) == limit else None
 
     def dead_letter(self, number: int) -> dict[str, Any] | None:
         """One dead letter with its traceback and the (first 64 KiB of the) body: as text, or base64 if it is none."""
@@ -245,12 +221,12 @@ class Queries:
             shown = {"body": body.decode(), "encoding": "utf-8"}
         except UnicodeDecodeError:
             shown = {"body": base64.b64encode(body).decode(), "encoding": "base64"}
-        return {**_dead(row), "traceback": row["traceback"], **shown}
+        return {**letter_fields(row), "traceback": row["traceback"], **shown}
 
     def owner(self) -> dict[str, Any]:
         """Who owns the ledger."""
         row = self._one(select(owner))
-        return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": _time(row["at"])}
+        return {} if row is None else {"term": row["term"], "holder": row["holder"], "at": said_at(row["at"])}
 
     def journal(self, run_id: str, *, after: int = 0, address: str = "") -> Recorded | None:
         """See `recordings.recorded`."""
@@ -302,97 +278,3 @@ def _conditions_of_queue(queue: str, key: str) -> Iterator[ColumnElement[bool]]:
     if key:
         yield run.c.concurrency_key == key
         yield text("concurrency_key <> ''")  # type: ignore[misc]
-
-
-def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "run_id": row["id"],
-        "no": row["no"],
-        "routine": row["routine"],
-        "version": row["version"] or row["asked_version"],
-        "queue": row["queue"],
-        "concurrency_key": row["concurrency_key"],
-        "status": row["status"],
-        "attempt": row["attempt"],
-        "crashes": row["crashes"],
-        "tags": _json(row["tags"], []),
-        "metadata": _json(row["metadata"], {}),
-        "parent_id": row["parent_id"],
-        "address": row["parent_address"],
-        "rerun_of": row["rerun_of"],
-        "idempotency_key": row["idempotency_key"],
-        "producer": row["producer"],
-        "batch_id": row["batch_id"],
-        "schedule_id": row["schedule_id"],
-        "root_id": row["root_id"],
-        "created_at": _time(row["created_at"]),
-        "queued_at": _time(row["queued_at"]),
-        "started_at": _time(row["started_at"]),
-        "finished_at": _time(row["finished_at"]),
-        "worker_id": row["worker_id"],
-        "cached": bool(row["cached"]),
-        "reason": row["reason"],
-        "why_waiting": None if row["status"] in _FINAL else _why(row),
-    }
-
-
-def _why(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Why a run waits, as far as its row alone can tell."""
-    kind = _WAITS_FOR.get(row["status"], row["status"].lower())
-    return {
-        "kind": kind,
-        "text": row["reason"],
-        "holders": [row["worker_id"]] if kind == "worker" and row["worker_id"] else [],
-        "position": None,
-        "since": _time(row["stands_since"] or row["created_at"]),
-        "next_at": None,
-    }
-
-
-def _in_tree(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = (
-        "run_id no parent_id address routine version status attempt crashes cached created_at queued_at started_at "
-        "finished_at worker_id"
-    )
-    fields = _fields(row)
-    sizes = {"input_size": _size(row["input_ref"]), "result_size": _size(row["result_ref"])}
-    times = {
-        "queued_ms": _between(row, "created_at", "started_at"),
-        "executing_ms": _between(row, "started_at", "finished_at"),
-    }
-    said = {
-        "call": "" if row["input_ref"] else call_hint(row["short_input"]),
-        "reason": cut(row["reason"], TEXT),
-        "error": short_error(row["error"]),
-    }
-    return {**{name: fields[name] for name in names.split()}, **times, **sizes, **said}
-
-
-def _between(row: Mapping[str, Any], first: str, second: str) -> float | None:
-    """Milliseconds from one to the other, once both are there."""
-    return (row[second] - row[first]) / 1000 if row[first] and row[second] else None
-
-
-def _dead(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["no"],
-        "at": _time(row["at"]),
-        "source": row["source"],
-        "reason": row["reason"],
-        "size": row["size"],
-        "headers": _json(row["headers"], {}),
-        "run_ids": _json(row["run_ids"], []),
-    }
-
-
-def _size(ref: str) -> int | None:
-    """How large what was offloaded is."""
-    return None if not ref else int(msgspec.json.decode(ref)["size"])
-
-
-def _json(stored: str, empty: Any) -> Any:
-    return empty if not stored else msgspec.json.decode(stored)
-
-
-def _time(stored: int) -> str | None:
-    return rfc3339(moment(stored))

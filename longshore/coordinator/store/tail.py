@@ -16,7 +16,7 @@ from longshore.coordinator.store.annotations import tags_of
 from longshore.coordinator.store.columns import encode_json, encode_pack, ids_of, moment_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
-from longshore.coordinator.store.queries import rfc3339
+from longshore.coordinator.store.shown import rfc3339
 from longshore.coordinator.store.statements import ManyKeys, insert, marks_of
 from longshore.core.changes import Changes
 
