@@ -67,7 +67,7 @@ async def send_batch(
 def _tell(screen: Screen, number: int, run: Any, failed: int) -> None:
     if not isinstance(run, Exception):
         if screen.as_json:
-            screen.line({"item": number, "run_id": run.id})
+            screen.line({"item": number, "run_id": run.id, "existing": run.existing})
         return
     if screen.as_json:
         screen.line({"item": number, "error": {"type": type(run).__name__, "message": str(run)}})

@@ -40,6 +40,11 @@ class Many:
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")] = False
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is done.")] = False
 
+    def refuse_with_one(self) -> None:
+        """What is of many only does not go with one RUN_ID. Raises UsageError."""
+        if self.detach:
+            raise UsageError("--detach is for many runs, and a RUN_ID names one\ngive conditions, or leave it out")
+
     def conditions(self) -> dict[str, Any]:
         """The ones that were typed, as the client takes them; empty without any. Raises UsageError for a time that is
         none."""

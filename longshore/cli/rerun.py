@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ def rerun(
     version: Annotated[str | None, typer.Option(help="This version; otherwise the newest there is.")] = None,
     rerun_id: Annotated[str | None, typer.Option(help="Your own id (a UUID): the same again is the same run.")] = None,
     waiting: Waiting,
-    reason: Annotated[str, typer.Option(help="Why, of many; it is kept in the history.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the history.")] = "",
     many: bulk.Many,
     as_json: AsJson = False,
 ) -> int:
@@ -30,16 +30,15 @@ def rerun(
     that fit every condition given."""
     screen, wait, patience = Screen(as_json=as_json), waiting.is_asked, waiting.patience()
     if run_id is not None and not many.conditions():
-        order = {"version": version, "rerun_id": rerun_id}
+        many.refuse_with_one()
+        order = {"version": version, "rerun_id": rerun_id, "reason": reason}
         return asyncio.run(_rerun(screen, run_id, order, wait=wait, patience=patience))
     if version or rerun_id or wait:
         raise UsageError("--version, --rerun-id, --wait and --wait-timeout go with one RUN_ID")
     return bulk.order_many(screen, "rerun", many, run_id=run_id, reason=reason)
 
 
-async def _rerun(
-    screen: Screen, run_id: str, order: dict[str, str | None], *, wait: bool, patience: float | None
-) -> int:
+async def _rerun(screen: Screen, run_id: str, order: dict[str, Any], *, wait: bool, patience: float | None) -> int:
     from longshore.cli.asking import asker
 
     async with asker() as client:

@@ -258,6 +258,7 @@ def cancel(
     """Cancel a run and, by its routine's policy, its children; or all runs that fit every condition given."""
     if run_id is None or many.conditions():
         return bulk.order_many(Screen(as_json=as_json), "cancel", many, run_id=run_id, reason=reason)
+    many.refuse_with_one()
     asyncio.run(_cancel(Screen(as_json=as_json), run_id, reason))
     return 0
 

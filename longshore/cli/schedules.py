@@ -15,6 +15,7 @@ from longshore.cli.groups import Arguments, RunOptions, spread
 from longshore.cli.options import AsJson, checked_durations
 from longshore.cli.screen import Screen
 from longshore.core.durations import spell
+from longshore.core.errors import UsageError
 
 app = typer.Typer(help="Start routines by the clock.", no_args_is_help=True)
 
@@ -51,6 +52,10 @@ class Plan:
     def given(self) -> dict[str, Any]:
         """What was typed, as the client takes it. Raises UsageError for a length that cannot be read."""
         checked_durations({"every": self.every, "grace": self.grace, "spread": self.spread})
+        if self.catch_up_limit is not None and self.missed != "catch_up":
+            raise UsageError("--catch-up-limit is of the ticks that are caught up\ngive it with --missed catch_up")
+        if self.grace is not None and self.missed != "skip":
+            raise UsageError("--grace is for --missed skip: with catch_up a tick is never too late\nleave it out")
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

@@ -51,4 +51,7 @@ async def _trigger(screen: Screen, routine: str, order: dict[str, Any], *, wait:
     from longshore.cli.asking import asker
 
     async with asker() as client:
-        return await begun(screen, await client.trigger(routine, **order), wait=wait, patience=patience)
+        run = await client.trigger(routine, **order)
+        if run.existing:
+            screen.remark("there was a run already, by its id, its idempotency key or its debounce: no new one is made")
+        return await begun(screen, run, wait=wait, patience=patience, existing=run.existing)

@@ -20,6 +20,8 @@ ASK_AFTER: Final = 5.0
 """Seconds of waiting after which the reason is shown; then each time it changed."""
 FEW: Final = 6
 _TO_AND_FRO: Final = frozenset({"EXECUTING", "HANGING"})
+FIRST_LOOK: Final = 5.0
+"""Seconds that the first look at a run may take, however short the time to wait is."""
 LAST_WORD: Final = 2.0
 """Seconds that the list of changes has to come to its end once the result is there."""
 
@@ -61,11 +63,16 @@ class Lines:
 async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
     """Show each change until the run has ended; 0 when it completed. Raises what `follow` raises."""
     status = ""
+    loop = asyncio.get_running_loop()
+    until = None if patience is None else loop.time() + patience
     try:
-        async with asyncio.timeout(patience):
+        # Look, then wait: what has happened until now is shown even if there is no time left to wait.
+        async with asyncio.timeout(None if patience is None else max(patience, FIRST_LOOK)) as bound:
             with screen.status(run.id) as moving:
                 lines = Lines(screen, run.id, moving)
                 async for change in run.watch():
+                    if not status:
+                        bound.reschedule(until)
                     status = change.status
                     if screen.as_json:
                         screen.line(as_fields(change))
@@ -78,25 +85,25 @@ async def watch_to_the_end(screen: Screen, run: Run[Any], *, patience: float | N
     return 0 if status == "COMPLETED" else FAILED
 
 
-async def follow(screen: Screen, run: Run[Any], *, patience: float | None) -> int:
-    """Wait for the end and print the result; gives the exit status.
+async def follow(screen: Screen, run: Run[Any], *, patience: float | None, **more: Any) -> int:
+    """Wait for the end and print the result; gives the exit status. `more` is what its JSON tells beside it.
 
     Raises WaitedLongEnough when `patience` seconds are over, StoppedWaiting on Ctrl-C; the run goes on in both cases.
     """
     try:
         async with asyncio.timeout(patience):
-            return await _to_the_end(screen, run)
+            return await _to_the_end(screen, run, more)
     except TimeoutError:
         raise WaitedLongEnough(run.id, patience or 0) from None
     except asyncio.CancelledError:
         raise StoppedWaiting(run.id) from None
 
 
-async def begun(screen: Screen, run: Run[Any], *, wait: bool, patience: float | None, **more: str) -> int:
+async def begun(screen: Screen, run: Run[Any], *, wait: bool, patience: float | None, **more: Any) -> int:
     """A run was started: wait for its end as `follow` does where that is asked, else say where it stands. `more` is
     what its JSON tells beside it."""
     if wait:
-        return await follow(screen, run, patience=patience)
+        return await follow(screen, run, patience=patience, **more)
     info = await run.info()
     status, why = info["status"], info["why_waiting"]
     if screen.as_json:
@@ -109,7 +116,7 @@ async def begun(screen: Screen, run: Run[Any], *, wait: bool, patience: float | 
     return 0
 
 
-async def _to_the_end(screen: Screen, run: Run[Any]) -> int:
+async def _to_the_end(screen: Screen, run: Run[Any], more: dict[str, Any]) -> int:
     logging.getLogger("longshore.client").addHandler(logging.NullHandler())  # the reasons are said here
     with screen.status(run.id) as spinner:
         changes = asyncio.create_task(_changes(screen, run, spinner))
@@ -121,7 +128,7 @@ async def _to_the_end(screen: Screen, run: Run[Any]) -> int:
             for beside in (changes, reasons):
                 beside.cancel()
             await asyncio.gather(changes, reasons, return_exceptions=True)
-    return await _show(screen, run, ending)
+    return await _show(screen, run, ending, more)
 
 
 async def _ending(run: Run[Any]) -> Any:
@@ -152,10 +159,10 @@ async def _reasons(screen: Screen, run: Run[Any]) -> None:
             said = text
 
 
-async def _show(screen: Screen, run: Run[Any], ending: Any) -> int:
+async def _show(screen: Screen, run: Run[Any], ending: Any, more: dict[str, Any]) -> int:
     failed = isinstance(ending, RunError)
     if screen.as_json:
-        info = as_fields(await run.info())
+        info = as_fields(await run.info()) | more
         screen.document(info if failed else {**info, "result": ending})
         return FAILED if failed else 0
     if failed:

@@ -42,8 +42,11 @@ def refusal(reply: message.Reply | Unanswered, run: Run[Any], timeout: float | N
     )
 
 
-async def accepted(talk: Conversation, trigger: Trigger, limit: float | None, module: str) -> Run[Any]:
-    """Send a trigger and wait until the ledger has it. Raises as `Client.trigger`."""
+async def accepted(
+    talk: Conversation, trigger: Trigger, limit: float | None, module: str, *, own_id: bool = True
+) -> Run[Any]:
+    """Send a trigger and wait until the ledger has it; `own_id`: its run id is not made for this trigger alone. Raises
+    as `Client.trigger`."""
     errand = talk.begin(trigger, limit)
     try:
         answer = await errand.waiter
@@ -52,6 +55,8 @@ async def accepted(talk: Conversation, trigger: Trigger, limit: float | None, mo
     reply = talk.reply(errand, answer, limit)
     run: Run[Any] = Run(talk, trigger.run_id, trigger.routine, module)
     if type(reply) is Accepted:
+        # A new id that is known already is this very trigger, sent twice.
+        run.existing = reply.existing and (own_id or reply.run_id != trigger.run_id)
         run.id = reply.run_id  # another one than asked for where the idempotency key was known already
     elif type(reply) is not RunChanged:
         raise refusal(reply, run, limit)

@@ -192,7 +192,7 @@ class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs):
         if parts.link.crowded:
             limit, _ = await turn(parts.link, limit, None)
         trigger = await parts.orders.trigger(Order(what, args, kwargs, run_id), options, "accepted")
-        return await accepted(parts.talk, trigger, limit, module_of(what))
+        return await accepted(parts.talk, trigger, limit, module_of(what), own_id=run_id is not None)
 
     async def forward(self, trigger: Trigger, value: bytes, *, timeout: Seconds = ACCEPT_TIMEOUT) -> Run[Any]:
         """Send a trigger that was made somewhere else (an outbox keeps them), with its input. Raises as `trigger`, and

@@ -218,11 +218,12 @@ def fork_of(run_id: RunId, at: str, version: str | None, fork_id: str | UUID | N
     return Fork(run_id, Address(at), version or "", own, person())
 
 
-def rerun_of(run_id: RunId, version: str | None, rerun_id: str | UUID | None) -> Rerun:
+def rerun_of(run_id: RunId, version: str | None, rerun_id: str | UUID | None, reason: str = "") -> Rerun:
     """The order to run again, under an id of its own: however often it is sent, it is one run. Raises UsageError."""
     if version is not None and not isinstance(version, str):
         raise UsageError(f"version={version!r} is no text: write version='1.2.0'")
-    return Rerun(run_id, version or "", RunIds().next() if rerun_id is None else _given_id(rerun_id), person())
+    own = RunIds().next() if rerun_id is None else _given_id(rerun_id)
+    return Rerun(run_id, version or "", own, person(), reason=reason)
 
 
 def reschedule_of(run_id: RunId, to: Duration | datetime) -> Reschedule:

@@ -56,15 +56,17 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Run(Generic[R_co]):
-    """A run, by its id. `routine` is what it was triggered as, where that is known here."""
+    """A run, by its id. `routine` is what it was triggered as, where that is known here. `existing`: the trigger that
+    gave this handle made no run: one was there, by its id, its idempotency key or its debounce."""
 
-    __slots__ = ("_conversation", "_module", "id", "routine")
+    __slots__ = ("_conversation", "_module", "existing", "id", "routine")
 
     def __init__(self, conversation: Conversation, run_id: RunId, routine: str = "", module: str = "") -> None:
         self._conversation = conversation
         self._module = module
         self.id = run_id
         self.routine = routine
+        self.existing = False
 
     def __repr__(self) -> str:
         return f"<run {self.id}{f' of {self.routine}' if self.routine else ''}>"
@@ -130,13 +132,16 @@ class Run(Generic[R_co]):
         30 days from now. Raises Rejected (`not_delayed`, `unknown_run`), UsageError."""
         await self._conversation.order(reschedule_of(self.id, to))
 
-    async def rerun(self, *, version: str | None = None, rerun_id: str | UUID | None = None) -> Run[R_co]:
+    async def rerun(
+        self, *, version: str | None = None, rerun_id: str | UUID | None = None, reason: str = ""
+    ) -> Run[R_co]:
         """Run it again from the beginning, now that it has ended: a new run with the same input and options (but for
         delay and idempotency key), of the newest version unless one is given. Nothing comes from the cache.
 
-        The same `rerun_id` again is the same run. Raises Rejected (`not_final`, `max_size`, `unknown_run`).
+        The same `rerun_id` again is the same run; the `reason` stands in its history. Raises Rejected (`not_final`,
+        `max_size`, `unknown_run`).
         """
-        told = await self._conversation.order(rerun_of(self.id, version, rerun_id))
+        told = await self._conversation.order(rerun_of(self.id, version, rerun_id, reason))
         return Run(self._conversation, RunId(told["run_id"]), self.routine.partition("@")[0], self._module)
 
     async def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> Run[R_co]:

@@ -11,7 +11,7 @@ from longshore.client.fields import Fields, row, rows
 from longshore.client.orders import RunOptions, plain_arguments
 from longshore.client.person import person
 from longshore.core.durations import duration
-from longshore.core.errors import UsageError
+from longshore.core.errors import UsageError, nearest
 from longshore.core.message import CreateSchedule, DeleteSchedule, Options, PauseSchedule, ResumeSchedule
 from longshore.core.schedules import (
     GRACE_MS,
@@ -183,10 +183,11 @@ def order_of(
     """The order as it travels. Raises UsageError, EncodingError."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     own = {name: given.pop(name) for name in tuple(given) if name in _OWN}
+    _check_names(given)
     if "attempt_timeout" in given:
         given["timeout"] = given.pop("attempt_timeout")
     routine, value, travelling = _order_of(what, args, kwargs, cast("TriggerOptions", given))
-    return CreateSchedule(
+    made = CreateSchedule(
         routine=routine,
         schedule_id=_text("id", schedule_id),
         cron=_text("cron", own.get("cron", "")),
@@ -203,9 +204,28 @@ def order_of(
         replace=_truth("replace", own),
         by=person(),
     )
+    _check_missed(own)
+    return made
 
 
 _OWN: Final = frozenset(ScheduleOptions.__annotations__) - frozenset(RunOptions.__annotations__)
+_OF_ONE_RUN: Final = {
+    "delay": "take another time, or spread",
+    "batch_id": "a batch is one client's",
+    **dict.fromkeys(("idempotency_key", "idempotency_ttl", "producer", "debounce"), "every tick is a run of its own"),
+}
+"""Options of a trigger that the runs of a schedule cannot have, and why."""
+_TAKEN: Final = tuple(name for name in ScheduleOptions.__annotations__ if name not in _OF_ONE_RUN)
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name in _OF_ONE_RUN:
+            raise UsageError(f"a schedule has no option {name!r}: {_OF_ONE_RUN[name]}; there are: {', '.join(_TAKEN)}")
+        if name not in _TAKEN:
+            meant = nearest(name, _TAKEN)
+            hint = f"did you mean {meant[0]}?" if meant else f"there are: {', '.join(_TAKEN)}"
+            raise UsageError(f"a schedule has no option {name!r}; {hint}")
 
 
 def _order_of(
@@ -260,6 +280,14 @@ def _word(name: str, own: Mapping[str, Any]) -> str:
     if value not in allowed:
         raise UsageError(f"{name}={value!r}: write {' or '.join(map(repr, allowed))}")
     return str(value)
+
+
+def _check_missed(own: Mapping[str, Any]) -> None:
+    """What is about the other way with missed ticks would have no effect. Raises UsageError."""
+    missed = _word("missed", own)
+    for name, of in (("catch_up_limit", "catch_up"), ("grace", "skip")):
+        if name in own and missed != of:
+            raise UsageError(f'{name} goes with missed="{of}", and this is missed="{missed}": leave one of them out')
 
 
 def _truth(name: str, own: Mapping[str, Any]) -> bool:

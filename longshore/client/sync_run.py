@@ -40,6 +40,11 @@ class SyncRun(Generic[R_co]):
         """What it was triggered as, where that is known here."""
         return self._run.routine
 
+    @property
+    def existing(self) -> bool:
+        """See Run."""
+        return self._run.existing
+
     def status(self) -> str:
         """See Run.status."""
         return self._thread.call(self._run.status())
@@ -93,9 +98,12 @@ class SyncRun(Generic[R_co]):
         """See Run.signal."""
         self._thread.call(self._run.signal(name, value))
 
-    def rerun(self, *, version: str | None = None, rerun_id: str | UUID | None = None) -> SyncRun[R_co]:
+    def rerun(
+        self, *, version: str | None = None, rerun_id: str | UUID | None = None, reason: str = ""
+    ) -> SyncRun[R_co]:
         """See Run.rerun."""
-        return SyncRun(self._thread, self._thread.call(self._run.rerun(version=version, rerun_id=rerun_id)))
+        again = self._run.rerun(version=version, rerun_id=rerun_id, reason=reason)
+        return SyncRun(self._thread, self._thread.call(again))
 
     def fork(self, *, at: str, version: str | None = None, fork_id: str | UUID | None = None) -> SyncRun[R_co]:
         """See Run.fork."""

@@ -91,13 +91,14 @@ class Reschedule(Request):
 class Rerun(Request):
     """Run again what has ended: as a new run, `rerun_id`, with the same input and options. The same `rerun_id` again is
     the same run. `version` is that of the routine ("" or "latest": the newest offered); `by` is who says so, for the
-    history. Who `wants` the "outcome" is told that, too."""
+    history, and `reason` why. Who `wants` the "outcome" is told that, too."""
 
     run_id: RunId
     version: str = ""
     rerun_id: RunId = RunId("")
     by: str = ""
     wants: str = "accepted"
+    reason: str = ""
 
 
 class Fork(Request):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import Terminal
 
 
@@ -31,3 +33,45 @@ def test_a_run_shows_what_it_was_asked_for(dev: Terminal) -> None:
     assert dev.run("runs", "cancel", run_id).returncode == 0
     plain = dev.json("trigger", "add", "--arg", "a=1")["run_id"]
     assert not {"priority", "pool", "due", "deadline"} & set(dev.run("runs", "show", plain).stdout.split())
+
+
+def test_a_trigger_says_when_a_run_was_there_already(dev: Terminal) -> None:
+    words = ("trigger", "add", "--arg", "a=1", "--delay", "1h", "--idempotency-key", "only-one")
+    first = dev.json(*words)
+    assert first["existing"] is False
+    again = dev.json(*words)
+    assert (again["run_id"], again["existing"]) == (first["run_id"], True)
+    said = dev.run(*words)
+    assert said.stdout.strip() == first["run_id"] and "there was a run already" in said.stderr
+    own = ("trigger", "add", "--arg", "a=1", "--run-id", "01890a5d-ac96-774b-bcce-b302099a8051")
+    assert [dev.json(*own)["existing"] for _ in range(2)] == [False, True]
+    ended = dev.json(*own, "--wait")
+    assert (ended["existing"], ended["result"]) == (True, 2)
+    dev.run("runs", "cancel", first["run_id"])
+
+
+def test_a_watcher_without_time_sees_what_has_happened(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=1", "--wait")["run_id"]
+    done = dev.run("runs", "watch", run_id, "--timeout", "0")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].startswith("COMPLETED"), done.stderr
+    waits = dev.json("trigger", "add", "--arg", "a=1", "--delay", "1h")["run_id"]
+    late = dev.run("runs", "watch", waits, "--timeout", "0")
+    assert late.returncode == 1 and "has not ended within 0 s" in late.stderr
+    assert late.stdout.startswith("DELAYED")
+    dev.run("runs", "cancel", waits)
+
+
+def test_why_it_is_run_again_stands_in_its_history(dev: Terminal) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=1", "--wait")["run_id"]
+    again = dev.json("runs", "rerun", run_id, "--reason", "the disk is back")
+    assert dev.lines("runs", "history", again["run_id"])[0]["reason"].endswith(": the disk is back")
+
+
+@pytest.mark.parametrize("verb", ["cancel", "rerun"])
+@pytest.mark.parametrize("option", ["--detach"])
+def test_what_is_of_many_does_not_go_with_one_run(dev: Terminal, verb: str, option: str) -> None:
+    run_id = dev.json("trigger", "add", "--arg", "a=1", "--delay", "1h")["run_id"]
+    done = dev.run("runs", verb, run_id, option)
+    assert done.returncode == 2 and f"{option} is for many runs" in done.stderr
+    assert dev.json("runs", "show", run_id)["status"] == "DELAYED"
+    dev.run("runs", "cancel", run_id)

@@ -45,6 +45,20 @@ def test_the_next_ticks_are_told_in_the_schedules_zone(dev: Terminal) -> None:
     dev.run("schedules", "delete", "night")
 
 
+def test_the_runs_of_a_schedule_have_the_options_of_a_trigger(dev: Terminal) -> None:
+    words = "--concurrency-key k --retry-first 1s --retry-factor 3 --retry-max 9s --version 1.0.0 --version-deadline 1h"
+    made = dev.json("schedules", "create", "add", "--id", "opted", "--every", "1h", "--paused", *words.split())
+    assert made["options"] == {
+        "concurrency_key": "k",
+        "retry_first_ms": 1000,
+        "retry_factor": 3.0,
+        "retry_max_ms": 9000,
+        "version": "1.0.0",
+        "version_deadline_ms": 3_600_000,
+    }
+    dev.run("schedules", "delete", "opted")
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -57,6 +71,12 @@ def test_the_next_ticks_are_told_in_the_schedules_zone(dev: Terminal) -> None:
         (["create", "add", "--every", "10ms"], "from 1s to 366d"),
         (["create", "add", "--every", "1h", "--missed", "all"], "--missed"),
         (["create", "add", "--every", "1h", "--catch-up-limit", "0"], "--catch-up-limit"),
+        (
+            ["create", "add", "--every", "1h", "--catch-up-limit", "5"],
+            "--catch-up-limit is of the ticks that are caught up",
+        ),
+        (["create", "add", "--every", "1h", "--missed", "catch_up", "--grace", "1m"], "--grace is for --missed skip"),
+        (["create", "add", "--every", "1h", "--metadata", '{"a": NaN}'], "only plain data (as in JSON)"),
         (["create", "1+1", "--every", "1h"], "is no routine name"),
         (["create", "add", "--every", "1h", "--id", "a b"], "is no schedule id"),
         (["pause", "nope"], "there is no schedule 'nope'"),

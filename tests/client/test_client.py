@@ -106,6 +106,7 @@ async def test_the_same_run_id_again_is_the_same_run(client: Client, coordinator
 
 async def test_many_triggers_with_one_idempotency_key_make_one_run(client: Client, coordinator: Scripted) -> None:
     runs = await asyncio.gather(*(client.trigger(slow(), idempotency_key="k") for _ in range(100)))
+    assert [run.existing for run in runs].count(False) == 1
     assert len({run.id for run in runs}) == 1
     waiting = [asyncio.create_task(client.run(slow(), idempotency_key="k")) for _ in range(10)]
     await eventually(lambda: len(coordinator.triggers) == 110, within=5)

@@ -33,6 +33,13 @@ def test_what_has_ended_is_run_again_with_the_same_input_as_a_root_of_its_own(st
     assert scene.status is status, "nothing of what has ended changes"
 
 
+def test_its_history_says_why() -> None:
+    world = (scene := stage(S.FAILED)).world
+    said = rerun(world, scene.run_id, reason="the disk is back")
+    first = world.history(RunId(said.data["run_id"]))[0]
+    assert first.reason.startswith(f"rerun of {scene.run_id} by ann: the disk is back")
+
+
 def test_its_options_go_on_and_their_times_are_as_long_again() -> None:
     world = World()
     worker = world.join(offers=[task(max_attempts=1), task(version="2.0.0", max_attempts=1)])

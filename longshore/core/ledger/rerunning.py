@@ -46,7 +46,7 @@ def rerun_order(state: State, round_: Round, order: Rerun, actor: str) -> None:
     run.correlation_id = order.ask_id if order.plain else ""
     run.wants_outcome = order.wants == OUTCOME
     run.plain = order.plain
-    begin(state, round_, run, source.id, said_by(f"rerun of {source.id}", order.by), actor)
+    begin(state, round_, run, source.id, said_by(f"rerun of {source.id}", order.by, order.reason), actor)
     answer(round_, order, None, run_id=run.id, status=run.status.value, rerun_of=source.id)
 
 
