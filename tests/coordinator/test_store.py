@@ -119,6 +119,14 @@ def test_final_and_suspended_runs_stay_out_of_memory_and_are_read_when_needed(bo
     assert (facts.final[done.id].status, facts.final[done.id].finished_at) == ("FAILED", NOW)
 
 
+def test_the_parent_of_a_run_that_lives_is_read_with_it_if_it_is_put_away(book: Book) -> None:
+    parent = a_run(Status.SUSPENDED, flow=Flow())
+    live, over = a_run(parent_id=parent.id), a_run(Status.FAILED, parent_id=parent.id, finished_at=NOW)
+    book.commit(inserting(parent, live, over))
+    assert read(book, runs={live.id}).runs == {parent.id: parent}
+    assert read(book, runs={over.id}).runs == {}
+
+
 def test_suspended_runs_are_found_when_a_timer_or_the_deadline_is_due(book: Book) -> None:
     soon, later = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
     by_timer = a_run(Status.QUEUED)

@@ -146,6 +146,7 @@ class Book:
             found = [run_id for page in facts.bulk_pages for _, run_id in page.runs]
             needs.originals.update(found)
             self.read_runs(facts, found)
+            self.read_runs(facts, [self.runs[one].parent_id for one in found if self.runs[one].parent_id])
         self.begun.read(self, facts, needs, now)
         for run_id, address in needs.forks:
             if run_id in self.runs:

@@ -22,6 +22,7 @@ from longshore.core.message import (
     Deliver,
     Delivery,
     Directive,
+    Drain,
     Failure,
     Fetch,
     Finished,
@@ -110,6 +111,8 @@ class SimWorker:
     """One worker process."""
 
     offers = OFFERS
+    brief = 0.8
+    """How many of its tasks last no longer than three seconds."""
 
     def __init__(self, name: str, seed: int, slots: int = 3) -> None:
         self.name = name
@@ -174,6 +177,9 @@ class SimWorker:
         if isinstance(directive, Start):
             self._start(directive)
             return
+        if isinstance(directive, Drain):
+            self.draining = True
+            return
         execution = self.held.get(getattr(directive, "run_id", RunId("")))
         if execution is None or execution.start.epoch != getattr(directive, "epoch", 0):
             return
@@ -196,7 +202,7 @@ class SimWorker:
             return
         self.ended.pop(start.run_id, None)
         depth = len(start.tags)
-        lasts = self.random.uniform(0.0, 3.0) if self.random.random() < 0.8 else self.random.uniform(30.0, 60.0)
+        lasts = self.random.uniform(0.0, 3.0) if self.random.random() < self.brief else self.random.uniform(30.0, 60.0)
         execution = self.held[start.run_id] = Execution(start, depth, lasts)
         if start.routine in ("flow", "loop", "wait"):
             own = start.seed or start.run_id  # a fork goes on with the code of the run it came from

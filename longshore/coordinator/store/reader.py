@@ -189,20 +189,22 @@ class Reader:
         return facts
 
     def _read_runs(self, connection: Connection, facts: Facts, wanted: Collection[RunId]) -> None:
-        texts: dict[str, str] = {}
-        self._sort(facts, self._runs.rows(connection, list(wanted)), texts)
-        parents = {run.parent_id for run in facts.runs.values() if run.parent_id} - facts.runs.keys()
-        if parents:
+        texts: dict[str, str] = {}  # who ends is told to its parent, which may be put away:
+        if parents := self._sort(facts, self._runs.rows(connection, list(wanted)), texts) - facts.runs.keys():
             self._sort(facts, self._runs.rows(connection, list(parents)), texts)
         self._read_timers(connection, facts.runs)
 
-    def _sort(self, facts: Facts, found: Iterable[Any], texts: dict[str, str]) -> None:
+    def _sort(self, facts: Facts, found: Iterable[Any], texts: dict[str, str]) -> set[RunId]:
+        parents: set[RunId] = set()
         for row in found:
             run = rows.run_of(row, texts)
             if run.status in FINAL:
                 facts.final[run.id] = final_of(run)
-            elif run.status is Status.SUSPENDED:
+                continue
+            parents.add(run.parent_id)
+            if run.status is Status.SUSPENDED:
                 facts.runs[run.id] = run
+        return parents - {""}
 
     def _read_timers(self, connection: Connection, runs: dict[RunId, Run]) -> None:
         flows = {run.id: run.flow for run in runs.values() if run.flow is not None}
@@ -212,8 +214,7 @@ class Reader:
             flows[run_id].timers[address] = moment_of(due_at)
 
     def _suspended_due(self, connection: Connection, now: datetime) -> list[RunId]:
-        due = f"check_at > 0 AND check_at <= {self._mark}"
-        text = f"SELECT id FROM run WHERE {due} ORDER BY check_at LIMIT {GROUP}"
+        text = f"SELECT id FROM run WHERE check_at > 0 AND check_at <= {self._mark} ORDER BY check_at LIMIT {GROUP}"
         return [RunId(run_id) for (run_id,) in connection.exec_driver_sql(text, (micros(now),))]
 
     def _cursors(self, connection: Connection) -> list[Cursor]:
