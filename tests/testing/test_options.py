@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -79,7 +79,8 @@ def keeps() -> list[int]:
     context.checkpoint([*before, context.attempt])
     if context.attempt < 3:
         raise ValueError
-    return context.last_checkpoint
+    kept: list[int] = context.last_checkpoint
+    return kept
 
 
 @define.action(name="o.one", version="1.0.0")
@@ -103,14 +104,15 @@ def noted() -> tuple[Any, ...]:
 @define.workflow(name="o.calls", version="1.0.0")
 async def calls(what: str, seconds: float = 0) -> Any:
     begun = context.now
-    found = await {
+    ways: dict[str, Callable[[], Any]] = {
         "flaky": lambda: flaky(1),
         "always": lambda: flaky(9),
         "asked": lambda: flaky(4).using(max_attempts=5, retry_first="1m", retry_factor=1, retry_max="1m"),
         "later": lambda: later(seconds),
         "delayed": lambda: one().using(delay="1h"),
         "keeps": keeps,
-    }[what]()
+    }
+    found = await ways[what]()
     return found, context.now - begun
 
 
@@ -125,7 +127,7 @@ async def fails_at_first() -> tuple[int, list[Any], int]:
 
 @define.workflow(name="o.raises", version="1.0.0")
 async def raises(what: str) -> None:
-    await {
+    ways: dict[str, Callable[[], Any]] = {
         "slow": slow,
         "blocks": lambda: blocks().using(timeout="10ms"),
         "still": still,
@@ -137,7 +139,8 @@ async def raises(what: str) -> None:
         "abort": lambda: picky("abort"),
         "debounce": lambda: one().using(debounce={"key": "k", "delay": "1s"}),
         "version": lambda: one().using(version="9.9.9"),
-    }[what]()
+    }
+    await ways[what]()
 
 
 @define.workflow(name="o.sleeps", version="1.0.0")
@@ -151,7 +154,7 @@ async def sleeps(days: int) -> str:
 
 
 @define.workflow(name="o.keys", version="1.0.0")
-async def keys(scope: str) -> list[int]:
+async def keys(scope: Literal["global", "run"]) -> list[int]:
     async def call(number: int) -> int:
         return await one(number).using(idempotency_key="k", idempotency_scope=scope, idempotency_ttl="1d")
 
@@ -192,7 +195,7 @@ async def notes() -> tuple[Any, ...]:
 
 
 @define.workflow(name="o.leaves", version="1.0.0")
-async def leaves(word: str) -> None:
+async def leaves(word: Literal["cancel", "abandon"]) -> None:
     waiting = asyncio.ensure_future(sleeps(1).using(on_parent_end=word))
     await asyncio.sleep(1)
     SAID.append("left")
@@ -268,7 +271,7 @@ def test_checkpoints_are_there_in_the_next_attempt(rehearse: Rehearse) -> None:
 
 
 @pytest.mark.parametrize("scope", ["run", "global"])
-def test_calls_with_one_key_are_one_run_while_it_is_held(rehearse: Rehearse, scope: str) -> None:
+def test_calls_with_one_key_are_one_run_while_it_is_held(rehearse: Rehearse, scope: Literal["global", "run"]) -> None:
     assert rehearse(keys(scope)) == [1, 1, 1, 4]
     assert SAID == [1, 4]
 
