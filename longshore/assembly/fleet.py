@@ -16,6 +16,7 @@ from longshore.assembly.crew import Crew
 from longshore.assembly.parts import payload_store
 from longshore.assembly.places import FOLDER, SOCKET, answers, broker_in_force, is_local, ledger_file, make_folders
 from longshore.broker import Bus, connect
+from longshore.coordinator.rounds import Clock, utcnow
 from longshore.coordinator.service import Coordinator
 from longshore.core.envelope import Names
 from longshore.core.errors import UsageError
@@ -71,9 +72,11 @@ def make_coordinator(
     *,
     http_address: tuple[str, int] | None = None,
     events_bus: Callable[[], Bus] | None = None,
+    clock: Clock = utcnow,
+    tunes: bool = True,
 ) -> Coordinator:
     """A coordinator on this bus; nothing is opened yet. Its health is told at `http_address`, if one is given, and
-    changes of runs to whoever listens over a bus of their own."""
+    changes of runs to whoever listens over a bus of their own. `clock` and `tunes`: see Coordinator."""
     return Coordinator(
         settings.store_url,
         bus,
@@ -85,6 +88,8 @@ def make_coordinator(
         store_patience=settings.store_patience,
         events_bus=events_bus if settings.events else None,
         objects_kept=settings.payload_grace,
+        clock=clock,
+        tunes=tunes,
     )
 
 

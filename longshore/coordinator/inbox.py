@@ -67,7 +67,8 @@ class Tray:
 class Inbox:
     """Everything that waits for the next round."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime] | None = None) -> None:
+        self._clock = clock or _utcnow
         self.wake = asyncio.Event()
         self.reports = Tray(self.wake)
         self.commands = Tray(self.wake)
@@ -104,10 +105,14 @@ class Inbox:
         if self.dead:
             batch.inbound += map(decoding.dead, self.dead.take(batch))
         if not self.commands:
-            self.read_until = datetime.now(UTC)
+            self.read_until = self._clock()
         if not (self._own or self.reports or self.commands or self.dead):
             self.wake.clear()
         return batch
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)
 
 
 def _all(_: Inbound) -> bool:

@@ -51,6 +51,10 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+Clock = Callable[[], datetime]
+"""What time it is: an aware instant in UTC."""
+
+
 class Rounds:
     """The ledger in force, and the way of each batch through it."""
 
@@ -64,7 +68,9 @@ class Rounds:
         *,
         on_asks: Callable[[list[Ask]], None],
         patience: timedelta,
+        clock: Clock = utcnow,
     ) -> None:
+        self._clock = clock
         self._store = store
         self._inbox = inbox
         self._sender = sender
@@ -84,14 +90,20 @@ class Rounds:
         self.bound = 0
         self.stopping = False
         self.written_at: datetime | None = None
-        self.tick_at = utcnow()
+        self.tick_at = self._clock()
         self.ledger: Ledger
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether anything is being decided, written or sent, or is to be at once."""
+        news = self._inbox.wake.is_set() or self.tick_at <= self._clock()
+        return news or bool(self._commits.under_way) or self._flights.landed < self._flights.departed
 
     # -------------------------------------------------------------------------------------------------------- ledgers
 
     def begin(self, holder: str) -> int:
         """Take the term and load the ledger; gives the term. Raises StoreUnavailableError."""
-        now = utcnow()
+        now = self._clock()
         self._install(self._store.load(holder, now), now)
         self.written_at = now
         return self._sender.term
@@ -106,7 +118,7 @@ class Rounds:
 
     async def _reload(self) -> None:
         """What is stored is what is true. Every session is asked to open again."""
-        now = utcnow()
+        now = self._clock()
         loop = asyncio.get_running_loop()
         self._install(await loop.run_in_executor(self._writing, self._store.reload, now), now)
         if self.bound:
@@ -123,7 +135,7 @@ class Rounds:
             batch = inbox.take()
             if batch.inbound or batch.asks:
                 await self._take(batch)
-            if utcnow() >= self.tick_at:
+            if self._clock() >= self.tick_at:
                 await self._arrive()
                 await self._tick()
             if not inbox.wake.is_set() and not self.stopping:
@@ -131,12 +143,12 @@ class Rounds:
         await self._arrive()
         await self._flights.emptied()
         with contextlib.suppress(StoreUnavailableError):  # what was published: nothing goes twice after an orderly stop
-            self._commits.put(Decided(None, Changes(), self._prepare(Changes(), utcnow(), always=True)))
+            self._commits.put(Decided(None, Changes(), self._prepare(Changes(), self._clock(), always=True)))
             await self._commits.emptied()
 
     async def _rest(self) -> None:
         """Until something comes, or the next tick is due."""
-        wait = (self.tick_at - utcnow()).total_seconds()
+        wait = (self.tick_at - self._clock()).total_seconds()
         if wait <= 0:
             return
         with contextlib.suppress(TimeoutError):
@@ -168,7 +180,7 @@ class Rounds:
         if self._commits.error is not None or any(depends(needs, one.changes) for one in self._commits.under_way):
             await self._arrive()
             needs = self.ledger.needs(batch.inbound)
-        now = utcnow()
+        now = self._clock()
         try:
             changes = self._decide(batch.inbound, needs, now)
             decided = Decided(batch, changes, self._prepare(changes, now))
@@ -223,10 +235,10 @@ class Rounds:
         """Wait, longer each time, and load again. Raises StoreUnavailableError when nothing could be written for too
         long."""
         if self._failing_since is None:
-            self._failing_since, self._pause = utcnow(), FIRST_PAUSE
+            self._failing_since, self._pause = self._clock(), FIRST_PAUSE
         _log.error("nothing is taken: %s", error)
         while True:
-            if utcnow() - self._failing_since > self._patience:
+            if self._clock() - self._failing_since > self._patience:
                 text = f"nothing could be written for {self._patience.total_seconds():g} s: {error}"
                 raise StoreUnavailableError(text) from error
             await asyncio.sleep(self._pause)
@@ -239,7 +251,7 @@ class Rounds:
                 return
 
     async def _round(self, inbound: Sequence[Inbound], batch: Batch | None) -> None:
-        now = utcnow()
+        now = self._clock()
         changes = self._decide(inbound, None, now)
         await self._commit(Decided(batch, changes, self._prepare(changes, now)))
 
@@ -310,7 +322,7 @@ class Rounds:
             self._answer(batch)
 
     async def _tick(self) -> None:
-        now = utcnow()
+        now = self._clock()
         try:
             facts = self._read(self.ledger.tick_needs(now), now)
             changes = self._decide_tick(facts, now)

@@ -15,17 +15,18 @@ import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from longshore.broker.bus import Bus, Consumer
 from longshore.coordinator import asks, health, sweeping
 from longshore.coordinator.events import Events
+from longshore.coordinator.glance import Glance
 from longshore.coordinator.inbox import Inbox
 from longshore.coordinator.probes import Probes
-from longshore.coordinator.rounds import Rounds, utcnow
+from longshore.coordinator.rounds import Clock, Rounds, utcnow
 from longshore.coordinator.sender import REPORTS_KEY, Letter, Sender
-from longshore.coordinator.store import OBJECTS_KEPT, Store
+from longshore.coordinator.store import OBJECTS_KEPT, Store, coming
 from longshore.coordinator.sweeping import Sweeper
 from longshore.core.changes import ReportsBound
 from longshore.core.envelope import Names
@@ -55,7 +56,8 @@ SWITCH_INTERVAL: Final = 5e-4
 
 
 class Coordinator:
-    """One coordinator. `await run()` once, from the loop on which the bus lives."""
+    """One coordinator. `await run()` once, from the loop on which the bus lives. `clock` says what time it is for the
+    ledger; with `tunes` the interpreter is as a process of its own needs it."""
 
     def __init__(
         self,
@@ -71,7 +73,11 @@ class Coordinator:
         events_bus: Callable[[], Bus] | None = None,
         objects_kept: timedelta = OBJECTS_KEPT,
         sweep_every: float = sweeping.EVERY,
+        clock: Clock = utcnow,
+        tunes: bool = True,
     ) -> None:
+        self._clock = clock
+        self._tunes = tunes
         self._store_url = store_url
         self._bus = bus
         self._names = names
@@ -83,7 +89,7 @@ class Coordinator:
         self._payloads = payloads
         self._objects_kept = objects_kept
         self._sweep_every = sweep_every
-        self._inbox = Inbox()
+        self._inbox = Inbox(clock)
         self._consumers: list[Consumer] = []
         self._asks: deque[Ask] = deque()
         self._refusals: list[Letter] = []
@@ -101,13 +107,27 @@ class Coordinator:
         """What it lacks to be ready; empty when it is."""
         rounds = self._rounds
         lacking = []
-        if rounds is None or rounds.written_at is None or utcnow() - rounds.written_at > READY_WITHIN:
+        if rounds is None or rounds.written_at is None or self._clock() - rounds.written_at > READY_WITHIN:
             lacking.append("the owner's row was not written within 5 s: look at the ledger's store")
         if not self._bus.connected:
             lacking.append("the broker is not connected")
         if rounds is None or not rounds.bound:
             lacking.append("the report queue is not bound")
         return lacking
+
+    def glance(self) -> Glance:
+        """How it stands: for whoever moves its clock, from the same thread."""
+        rounds = self._rounds
+        if rounds is None or not self._ready.is_set():
+            return Glance(True, frozenset(), None)
+        moving = rounds.is_moving or bool(self._asks) or rounds.ledger.is_tidying
+        stored = coming.coming_at(self._store.reader.connection)
+        times = [at for at in (rounds.ledger.coming_at(), stored) if at is not None]
+        return Glance(moving, frozenset(rounds.ledger.at_work()), min(times, default=None))
+
+    def wake(self) -> None:
+        """Its clock was moved: have it look."""
+        self._inbox.wake.set()
 
     # ---------------------------------------------------------------------------------------------------------- life
 
@@ -132,11 +152,12 @@ class Coordinator:
                 self._telemetry,
                 on_asks=self._take_asks,
                 patience=self._patience,
+                clock=self._clock,
             )
             term = rounds.begin(f"{socket.gethostname()}:{os.getpid()}")
             _log.info("term %d begins with %d runs", term, rounds.ledger.size)
             self._rounds = rounds
-            with _tuned():
+            with _tuned() if self._tunes else contextlib.nullcontext():
                 await self._serve(rounds, listener)
 
     async def _serve(self, rounds: Rounds, listener: socket.socket | None) -> None:
@@ -257,7 +278,7 @@ class Coordinator:
                         busy = {"rule": "busy", "text": "too many questions wait: ask again in a while"}
                         answer = Answer(ask_id=ask.ask_id, error=busy)
                     else:
-                        memory = await _remembered(rounds, ask) | {"kept": self._config.retention.text}
+                        memory = await _remembered(rounds, ask, self._clock()) | {"kept": self._config.retention.text}
                         answer = await loop.run_in_executor(thread, asks.answer, ask, self._store.queries, memory)
                     if ask.reply_to:
                         letters += self._sender.answers(ask.reply_to, [answer])
@@ -265,9 +286,8 @@ class Coordinator:
                     await self._sender.send(letters)
 
 
-async def _remembered(rounds: Rounds, ask: Ask) -> asks.Memory:
+async def _remembered(rounds: Rounds, ask: Ask, now: datetime) -> asks.Memory:
     """What the ledger's memory adds to the answer. With very many runs others get their turn meanwhile."""
-    now = utcnow()
     memory: asks.Memory = {"now": now, "why": None, "progress": None, "workers": [], "queues": []}
     if ask.what in ("why", "run") and len(ask.run_ids) == 1:
         memory["why"] = rounds.ledger.why(ask.run_ids[0], now)

@@ -18,6 +18,7 @@ ledger. Rehearsals go by the rules of a fleet:
 
 from __future__ import annotations
 
+from longshore.testing.fleet import fleet
 from longshore.testing.rehearsing import crash_everywhere, profile, replay_always
 
-__all__ = ["crash_everywhere", "profile", "replay_always"]
+__all__ = ["crash_everywhere", "fleet", "profile", "replay_always"]

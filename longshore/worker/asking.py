@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 def commands(bench: Bench, asked: Asked) -> list[Commands]:
     """The messages, the last of which carries `upto_seq`. Raises EncodingError or PayloadUnavailable."""
     attempt = asked.attempt
-    now = datetime.now(UTC)
+    now = bench.clock()
     closed = set(asked.closed)
     entropy = _entropy(len(asked.calls))
     parts = [

@@ -105,10 +105,10 @@ class Attempt:
         self.edited_at = 0.0  # when that was last reported
         self.talking = False  # the bus's thread was told that there is progress or a checkpoint to report
 
-    def begin(self) -> None:
-        """The executor takes it up: its slot is held from here on."""
+    def begin(self, at: datetime | None = None) -> None:
+        """The executor takes it up (now, if no instant is given): its slot is held from here on."""
         self.began = time.perf_counter()
-        self.began_at = datetime.now(UTC)
+        self.began_at = at or datetime.now(UTC)
 
     @property
     def timeout(self) -> float | None:

@@ -34,6 +34,7 @@ from longshore.serialization.arguments import Arguments, as_arguments, decode_ar
 from longshore.serialization.failures import encode_failure
 from longshore.serialization.values import Encoded, decode, encode, encode_inline
 from longshore.worker.attempt import Attempt
+from longshore.worker.config import Clock, utcnow
 
 COMPLETED: Final = "completed"
 FAILED: Final = "failed"
@@ -61,9 +62,10 @@ class Verdict(NamedTuple):
 class Bench:
     """The parts that every executor of a process needs."""
 
-    def __init__(self, cargo: Cargo, project: str) -> None:
+    def __init__(self, cargo: Cargo, project: str, clock: Clock = utcnow) -> None:
         self._cargo = cargo
         self.project = project
+        self.clock = clock
 
     def arguments(self, start: Start, routine: Routine[..., Any]) -> Arguments:
         """The bound arguments of a Start. Raises what `judge` knows."""
@@ -148,7 +150,7 @@ class Bench:
             run_id=attempt.run_id,
             epoch=attempt.epoch,
             how=COMPLETED,
-            at=datetime.now(UTC),
+            at=self.clock(),
             result=result,
             slot_us=attempt.slot_us,
             cache_key=self.cache_key(attempt.routine, arguments) if attempt.start.cache and arguments else "",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from longshore.core.ids import SessionId
@@ -19,6 +19,15 @@ ADVISES_VARIABLE: Final = "LONGSHORE_ADVISES"
 
 SUPERVISOR_VARIABLE: Final = "LONGSHORE_SUPERVISOR"
 """In which a supervisor names its process id and the pipe whose end means that it is gone."""
+
+
+Clock = Callable[[], datetime]
+"""What time it is: an aware instant in UTC."""
+
+
+def utcnow() -> datetime:
+    """The time by the machine's clock."""
+    return datetime.now(UTC)
 
 
 def new_session() -> SessionId:
@@ -52,6 +61,8 @@ class WorkerConfig:
     waiting."""
     suspend_after: timedelta = timedelta(minutes=5)
     """Workflows that have waited this long are put away."""
+    clock: Clock = utcnow
+    """What it tells the ledger of when something happened. Lengths of time are measured by the machine's own clock."""
     pump_limit: timedelta = timedelta(seconds=30)
     """A workflow that computes this long without waiting for anything is ended."""
 

@@ -69,7 +69,7 @@ class Desk:
 
     def begin(self, attempt: Attempt) -> None:
         """The executor takes it up. Not rung: who is done within one flush is reported with one message."""
-        attempt.begin()
+        attempt.begin(self.bench.clock())
         self.tray.put_quietly(Note(attempt))
 
     def end(self, attempt: Attempt, report: Finished) -> None:

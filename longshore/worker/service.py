@@ -122,7 +122,9 @@ class Worker:
 
     def _build(self) -> None:
         self._tray: Tray[Note] = Tray(self._loop, self._session.poke)
-        self._desk = Desk(Bench(self._cargo, self._config.project), self._slots, self._tray, self._telemetry)
+        self._desk = Desk(
+            Bench(self._cargo, self._config.project, self._config.clock), self._slots, self._tray, self._telemetry
+        )
         self._elsewhere = hooking.Elsewhere(self._catalog, self._tray)
         self._host = WorkflowHost(self._desk, self._config)
         self._apart = processes.ProcessExecutor(

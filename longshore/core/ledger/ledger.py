@@ -3,7 +3,7 @@ family of rules. It never waits, never reads a clock, never draws a random numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from longshore.core.ledger import (
     bulking,
     canceling,
     checkpointing,
+    coming,
     commanding,
     continuing,
     delivering,
@@ -156,6 +157,19 @@ class Ledger:
     def next_tick_at(self, now: datetime) -> datetime:
         """When `tick` is wanted next, never later than a second from now."""
         return ticking.next_at(self._state, now)
+
+    def coming_at(self) -> datetime | None:
+        """See `coming.coming_at`."""
+        return coming.coming_at(self._state)
+
+    def at_work(self) -> Iterable[tuple[RunId, int]]:
+        """See `coming.at_work`."""
+        return coming.at_work(self._state)
+
+    @property
+    def is_tidying(self) -> bool:
+        """See `coming.is_tidying`."""
+        return coming.is_tidying(self._state)
 
     def _close(self, round_: Round, *, place: bool) -> Changes:
         state = self._state
