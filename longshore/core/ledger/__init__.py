@@ -13,7 +13,7 @@ workers     `sessions`, `reporting` (what they say of runs), `draining`, `hookin
 ends        `failing` (attempts, crashes), `evidence` of them, `checkpointing`, `ending` (what follows)
 workflows   `commanding` (what their code asks for), `delivering` (what it is told), `signaling`, `continuing`
 orders      `ordering` is what they share; `canceling`, `pausing`, `rescheduling`, `annotating`; `bulking` for many
-answers     `explaining` why a run waits, `counting` queues, `progressing`
+answers     `explaining` why a run waits, `counting` queues, `progressing`; `coming`: when time brings the next thing
 keeping     `keeping` what has ended, `forgetting` what is left behind
 """
 
