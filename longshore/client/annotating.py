@@ -92,7 +92,7 @@ class RunMetadata:
     async def increment(self, key: str, by: float = 1) -> float:
         """Add to the number under this key, which begins at 0; gives what it is then."""
         values = await self._change(edit_of(INCREMENT, key, by))
-        number: float = values.get(key, 0)
+        number: float = values[key] if key in values else (await self.get())[key]
         return number
 
     async def add_tags(self, *tags: str) -> None:

@@ -16,6 +16,8 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.unheard and (changes.unheard or changes.unheard_done):
         return True
+    if needs.answered and any(one.key in needs.answered for one in changes.answered):
+        return True
     if not (needs.batches.isdisjoint(changes.batches) and needs.bulks.isdisjoint(changes.bulks)):
         return True
     if (

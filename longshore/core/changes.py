@@ -19,10 +19,11 @@ from longshore.core.cursors import Cursor
 from longshore.core.forks import ForkPoint, NewFork
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.keeping import KeepRow, KeptPage, LettingGo, Shown, Wanted
-from longshore.core.message import CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
+from longshore.core.message import Answer, CallRow, Command, Directive, Failure, Mark, Reply, Report, Value
 from longshore.core.queues import QueueRow
 from longshore.core.records import (
     Annotation,
+    Answered,
     CacheHit,
     FinalRun,
     KeptSignal,
@@ -125,6 +126,8 @@ class Needs(msgspec.Struct, gc=False):
     """Runs whose metadata and tags are to be changed."""
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
     """Which of these orders (by id) to annotate these runs were taken already."""
+    answered: set[str] = msgspec.field(default_factory=set)
+    """Orders that may have come before."""
     batches: set[str] = msgspec.field(default_factory=set)
     """Batches that are not open (unknown ones are absent from the facts)."""
     bulks: set[str] = msgspec.field(default_factory=set)
@@ -169,6 +172,7 @@ class Facts(msgspec.Struct, gc=False):
     forks: dict[tuple[RunId, Address], ForkPoint] = msgspec.field(default_factory=dict)
     annotations: dict[RunId, Annotation] = msgspec.field(default_factory=dict)
     annotation_ids: dict[RunId, set[str]] = msgspec.field(default_factory=dict)
+    answered: dict[str, Answer] = msgspec.field(default_factory=dict)
     batches: dict[str, Batch] = msgspec.field(default_factory=dict)
     bulks: dict[str, BulkRow] = msgspec.field(default_factory=dict)
     bulk_pages: list[BulkPage] = msgspec.field(default_factory=list)
@@ -325,6 +329,7 @@ class Changes(msgspec.Struct, gc=False):
     cursors_done: list[str] = msgspec.field(default_factory=list)
     returned: list[ReturnedReply] = msgspec.field(default_factory=list)
     returned_done: list[RunId] = msgspec.field(default_factory=list)
+    answered: list[Answered] = []
     unheard: dict[RunId, Unheard] = msgspec.field(default_factory=dict)
     unheard_done: list[RunId] = msgspec.field(default_factory=list)
     dead: list[Unreadable] = msgspec.field(default_factory=list)
@@ -371,6 +376,7 @@ class Changes(msgspec.Struct, gc=False):
             or self.cursors_done
             or self.returned
             or self.returned_done
+            or self.answered
             or self.unheard
             or self.unheard_done
             or self.dead

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from longshore.core.ids import Address, RunId, SessionId, WorkerId
-from longshore.core.message import Drain, Offer, Value
+from longshore.core.message import Answer, Drain, Offer, Value
 from longshore.core.run import Run
 
 
@@ -107,6 +107,14 @@ class KeptSignal(NamedTuple):
     seq: int
     to_generation: int
     to_seq: int
+
+
+class Answered(NamedTuple):
+    """What an order was answered with: it gets the same when it comes again."""
+
+    key: str
+    answer: Answer
+    expires_at: datetime
 
 
 class Unheard(NamedTuple):

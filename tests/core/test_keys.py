@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_a_key_is_freed_by_order_and_freeing_it_again_is_no_mistake() -> None:
     second = keyed(world)
     assert second != first and world.status(first) is S.PENDING_VERSION
     new = world.run_id()
-    world.command(order, Trigger("t", new, b"", Options(idempotency_key="k")), order)
+    world.command(order, Trigger("t", new, b"", Options(idempotency_key="k")), copy(order))
     assert keyed(world) not in (first, second, new), "orders of one batch are taken in their turn"
 
 

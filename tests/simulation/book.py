@@ -27,7 +27,7 @@ from longshore.core.forks import ForkPoint, NewFork, OpenToken
 from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.joints import refused
 from longshore.core.keeping import KeepRow
-from longshore.core.message import CallRow, Delivery, Failure, Value
+from longshore.core.message import Answer, CallRow, Delivery, Failure, Value
 from longshore.core.queues import QueueRow
 from longshore.core.records import (
     Annotation,
@@ -81,6 +81,7 @@ class Book:
         self.told_ids: dict[RunId, dict[str, datetime]] = {}
         self.metadata: dict[RunId, dict[str, Any]] = {}
         self.given: dict[RunId, str] = {}
+        self.answered: dict[str, Answer] = {}
         self.annotation_ids: set[tuple[RunId, str]] = set()
         self.schedules: dict[str, Schedule] = {}
         self.ticks: dict[RunId, ScheduledTick] = {}
@@ -141,6 +142,7 @@ class Book:
             facts.annotations[run_id] = copy.deepcopy(kept)
         for run_id, ids in needs.annotation_ids.items():
             facts.annotation_ids[run_id] = {one for one in ids if (run_id, one) in self.annotation_ids}
+        facts.answered = {key: self.answered[key] for key in needs.answered & self.answered.keys()}
         if needs.cursors:
             facts.bulk_pages = [self._bulk_page(bulk) for bulk in self.bulks.values() if bulk.status == RUNNING]
             found = [run_id for page in facts.bulk_pages for _, run_id in page.runs]
@@ -426,6 +428,7 @@ class Book:
                 self.given[run_id] = one.given
         for run_id in changes.begun_anew:
             self.given.pop(run_id, None)
+        self.answered.update((one.key, one.answer) for one in changes.answered)
         self.annotation_ids.update((run_id, one) for run_id, one, _ in changes.annotation_ids)
 
     def _copy(self, fork: NewFork) -> None:

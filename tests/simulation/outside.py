@@ -49,7 +49,11 @@ class Outside:
             elif chance.random() < 0.2:
                 self.fleet.commands.append(chance.choice(planned))
         for token in book.tokens.values():
-            if token.completed_at is None and book.runs[token.run_id].status not in FINAL and chance.random() < 0.05:
+            if (
+                (token.completed_at is None or chance.random() < 0.1)
+                and book.runs[token.run_id].status not in FINAL
+                and chance.random() < 0.05
+            ):
                 self.asks += 1
                 number = str(self.asks - (chance.random() < 0.2))  # as if it were the order before, sent again
                 self.fleet.commands.append(CompleteToken(token.token, b"paid", ask_id=number, reply_to=CLIENT))

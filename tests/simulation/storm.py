@@ -134,7 +134,9 @@ class Storm(Fleet):
         for token in book.tokens.values():
             if token.completed_at is None and chance.random() < 0.02:
                 value = encode(chance.randrange(100)).inline()
-                self.commands.append(CompleteToken(token.token, value, ask_id="t", reply_to=CLIENT))
+                self.commands.append(
+                    CompleteToken(token.token, value, ask_id=f"t{len(self.commands)} {token.token}", reply_to=CLIENT)
+                )
 
     def _signal(self, run: Run) -> None:
         book, generation = self.world.book, run.flow.generation if run.flow else 0

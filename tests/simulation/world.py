@@ -24,6 +24,7 @@ from longshore.core.message import (
     Started,
     Trigger,
 )
+from longshore.core.orders import Request
 from longshore.core.run import Run, Status
 from tests.simulation.book import Book
 
@@ -42,6 +43,7 @@ class World:
         self.sent: dict[SessionId, list[Directive]] = {}
         self.replies: list[tuple[str, Reply]] = []
         self.numbers: dict[SessionId, int] = {}
+        self._asks: set[str] = set()
         self.ledger = self._start()
 
     def _start(self) -> Ledger:
@@ -58,7 +60,14 @@ class World:
     # ------------------------------------------------------------------------------------------------ rounds
 
     def take(self, *batch: Inbound) -> Changes:
-        """One round of the loop: read, decide, commit, send."""
+        """One round of the loop: read, decide, commit, send. Each order has an id of its own, whatever it says."""
+        for message in (one for inbound in batch for one in inbound.messages):
+            if isinstance(message, Request) and message.ask_id:
+                message.ask_id += f"~{len(self._asks)}" * (message.ask_id in self._asks)
+                self._asks.add(message.ask_id)
+        return self._take(*batch)
+
+    def _take(self, *batch: Inbound) -> Changes:
         facts = self.book.read(self.ledger.needs(batch), self.now)
         changes = self.ledger.receive(batch, facts, self.now, self.random.randbytes)
         self._settle(changes)
@@ -91,6 +100,10 @@ class World:
     def command(self, *messages: Command) -> Changes:
         """A client's message."""
         return self.take(Inbound(messages=list(messages)))
+
+    def again(self, *messages: Command) -> Changes:
+        """A client's message whose orders may have come before."""
+        return self._take(Inbound(messages=list(messages)))
 
     def internal(self, *messages: Internal | Unreadable) -> Changes:
         """News from our own shell."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from longshore.coordinator.store import rows
+from longshore.coordinator.store.answered import AnsweredRows
 from longshore.coordinator.store.columns import Micros, micros, names, text_of
 from longshore.coordinator.store.many import Many
 from longshore.coordinator.store.queues import QueueRows
@@ -42,6 +43,7 @@ class Beside:
         self._cursors_done = ManyKeys("DELETE FROM cursor WHERE id IN ({keys})", mark)
         self._returned = upsert("returned_reply", ("run_id", "reply_to", "first_at", "next_at"), mark)
         self._returned_done = ManyKeys("DELETE FROM returned_reply WHERE run_id IN ({keys})", mark)
+        self._answered = AnsweredRows(mark)
         self._unheard = UnheardRows(mark)
         self._dead = insert("dead_letter", _DEAD, mark)
         self._schedules = ScheduleWriting(mark)
@@ -67,6 +69,8 @@ class Beside:
             steps.append((self._cursors_done, changes.cursors_done))
         if changes.returned or changes.returned_done:
             self._write_returned(steps, changes, at)
+        if changes.answered:
+            steps += self._answered.steps(changes, at)
         if changes.unheard or changes.unheard_done:
             steps += self._unheard.steps(changes, at)
         if changes.schedules.any:

@@ -69,7 +69,7 @@ class Deleting:
             )
             for name, columns in _ROWS.items()
         ]
-        keys = {"batch": "id", "bulk": "id", "cache": "key", "idempotency": "key"}
+        keys = {"answered": "key", "batch": "id", "bulk": "id", "cache": "key", "idempotency": "key"}
         self._expired = {
             name: ManyKeys(f"DELETE FROM {name} WHERE {key} IN ({{keys}})", mark) for name, key in keys.items()
         }

@@ -25,6 +25,7 @@ ROWS: Final = 10_000
 _COLUMNS: Final = "id, no, finished_at, generation, history_seq"
 _ROOT: Final = f"{_COLUMNS}, batch_id"
 _EXPIRE: Final = {
+    "answered": ("key", "expires_at"),
     "batch": ("id", "closed_at"),
     "bulk": ("id", "finished_at"),
     "cache": ("key", "expires_at"),

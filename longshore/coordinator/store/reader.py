@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from longshore.coordinator.store import keeping, rows
 from longshore.coordinator.store.annotations import SEEN, metadata_of, read_annotations, tags_of
+from longshore.coordinator.store.answered import read_answered
 from longshore.coordinator.store.beginnings import read_beginnings, read_joints
 from longshore.coordinator.store.columns import (
     call_of,
@@ -172,6 +173,7 @@ class Reader:
             if needs.replies_due:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
+            facts.answered = read_answered(connection, needs.answered) if needs.answered else {}
             if needs.unheard:
                 facts.unheard = read_unheard(connection, now)
                 wanted.update(one.run_id for one in facts.unheard.due)

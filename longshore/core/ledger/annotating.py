@@ -126,7 +126,9 @@ def annotate(state: State, round_: Round, message: Annotate, actor: str) -> None
     elif _is_again(round_, message):
         final = ended(round_, message.run_id)
         status = run.status.value if run is not None else final.status if final is not None else ""
-        _answer(round_, message, None, run_id=message.run_id, status=status, values={})
+        book = _open(round_, run) if run is not None else None
+        values = {} if book is None else _values(book, message)
+        _answer(round_, message, None, run_id=message.run_id, status=status, values=values)
     elif run is None:
         final = ended(round_, message.run_id)
         if final is None:
@@ -154,8 +156,12 @@ def _annotate(state: State, round_: Round, run: Run, message: Annotate, actor: s
         round_.facts.annotation_ids.setdefault(run.id, set()).add(message.annotate_id)
         round_.changes.annotation_ids.append((run.id, message.annotate_id, round_.now))
     _record(round_, run, book, message.by, actor)
-    values = {edit.key: book.annotations.metadata.get(edit.key) for edit in message.edits if edit.op == INCREMENT}
-    _answer(round_, message, None, run_id=run.id, status=run.status.value, values=values)
+    _answer(round_, message, None, run_id=run.id, status=run.status.value, values=_values(book, message))
+
+
+def _values(book: Annotating, message: Annotate) -> dict[str, Any]:
+    """What the keys that it increments are now."""
+    return {edit.key: book.annotations.metadata.get(edit.key) for edit in message.edits if edit.op == INCREMENT}
 
 
 def _shape(message: Annotate) -> Refusal | None:

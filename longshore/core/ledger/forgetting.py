@@ -24,7 +24,7 @@ from longshore.core.ledger.state import Round, State
 from longshore.core.run import Run
 
 FORGET_EVERY: Final = timedelta(hours=1)
-EXPIRE: Final = ("batch", "bulk", "cache", "idempotency")
+EXPIRE: Final = ("answered", "batch", "bulk", "cache", "idempotency")
 WALK_EVERY: Final = timedelta(days=1)
 """How often every token is looked at, and every row that may have expired."""
 

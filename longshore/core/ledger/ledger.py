@@ -43,6 +43,7 @@ from longshore.core.ledger import (
     placing,
     progressing,
     queueing,
+    repeating,
     reporting,
     rerunning,
     rescheduling,
@@ -320,15 +321,13 @@ def _unreadable(state: State, round_: Round, message: Unreadable, actor: str) ->
     reporting.unreadable(state, round_, session.id, message.run_ids, message.reason)
 
 
-_COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
-    Trigger: starting.trigger,
+_ORDERS: dict[type, repeating.Rule] = {
     Cancel: canceling.cancel_order,
     Resume: continuing.resume_order,
     Pause: pausing.pause_order,
     Rerun: rerunning.rerun_order,
     ResetKey: keys.reset_order,
     Reschedule: rescheduling.reschedule_order,
-    Ask: _ask,
     Signal: signaling.signal,
     CompleteToken: signaling.complete_token,
     Fork: forking.fork,
@@ -346,12 +345,17 @@ _COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
     AbortBatch: batching.abort,
     Bulk: bulking.order,
     AbortBulk: bulking.abort,
+}
+_COMMANDS: dict[type, Callable[[State, Round, Any, str], None]] = {
+    Trigger: starting.trigger,
+    Ask: _ask,
     Mark: _mark,
     SessionReturned: _session_returned,
     ReplyReturned: _reply_returned,
     ReportsBound: _reports_bound,
     ObjectsRemoved: keeping.removed,
     Unreadable: _unreadable,
+    **{kind: repeating.once(rule) for kind, rule in _ORDERS.items()},
 }
 
 

@@ -19,6 +19,7 @@ from longshore.core.ledger import (
     joining,
     keeping,
     keys,
+    repeating,
     scheduling,
     signaling,
     ticking,
@@ -245,20 +246,17 @@ def _need_returned(state: State, needs: Needs, message: ReplyReturned) -> None:
     needs.runs.update(message.run_ids)
 
 
-NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
-    Trigger: _need_trigger,
+_ORDERS: dict[type, repeating.Need] = {
     Cancel: _need_run,
     Resume: _need_resumed,
     Pause: _need_run,
     Reschedule: _need_run,
-    Ask: _need_ask,
     Signal: _need_signal,
     CompleteToken: _need_token,
     Fork: _need_fork,
     Rerun: _need_rerun,
     ResetKey: _need_reset,
     Annotate: annotating.need_order,
-    Annotated: annotating.need_report,
     CreateSchedule: scheduling.need_creation,
     PauseSchedule: scheduling.need_schedule,
     ResumeSchedule: scheduling.need_schedule,
@@ -268,10 +266,16 @@ NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
     AbortBatch: _need_batch,
     Bulk: _need_bulk,
     AbortBulk: _need_bulk,
+}
+NEEDS: dict[type, Callable[[State, Needs, Any], None]] = {
+    Trigger: _need_trigger,
+    Ask: _need_ask,
+    Annotated: annotating.need_report,
     Finished: _need_finished,
     Released: _need_finished,
     Suspended: _need_finished,
     Commands: _need_commands,
     ReplyReturned: _need_returned,
     Unreadable: _need_unreadable,
+    **{kind: repeating.knowing(_ORDERS.get(kind)) for kind in repeating.kinds()},
 }

@@ -60,6 +60,7 @@ def upgrade() -> None:
     _schedules()
     _keeping()
     _hooks()
+    _answers()
 
 
 def _beginnings() -> None:
@@ -154,6 +155,16 @@ def _hooks() -> None:
     op.create_index("unheard_next", "unheard", ["next_at"])
 
 
+def _answers() -> None:
+    op.create_table(
+        "answered",
+        sa.Column("key", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
 NAMED = (
     ("input", "input_ref", "run", "id"),
     ("result", "result_ref", "run", "id"),
@@ -175,7 +186,7 @@ def _name(what: str, column: str, table: str, run_id: str) -> None:
 
 
 def downgrade() -> None:
-    for name in ("unheard", "joint", "debounce"):
+    for name in ("answered", "unheard", "joint", "debounce"):
         op.drop_table(name)
     op.drop_index("idempotency_expires", "idempotency")
     for name in ("producer", "idempotency_key"):
