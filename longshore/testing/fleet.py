@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -100,7 +101,8 @@ class fleet:
             await ready_or_ended(coordinator.ready(), coordinating)
             worker = self._worker(router, names, settings)
             self._start(stack, worker.run(), worker.leave)
-            client = Client(settings=settings, modules=self._catalog.modules, bus=router.bus(), telemetry=Telemetry())
+            known = [sys.modules[name] for name in self._catalog.modules if name in sys.modules]
+            client = Client(settings=settings, modules=known, bus=router.bus(), telemetry=Telemetry())
             self.client = await stack.enter_async_context(client)
             await self._joined()
             self._stack = stack.pop_all()
