@@ -14,6 +14,8 @@ def depends(needs: Needs, changes: Changes) -> bool:
         return True
     if needs.runs and not (needs.runs.isdisjoint(changes.ended) and needs.runs.isdisjoint(changes.updated)):
         return True
+    if (needs.kept or needs.cursors) and (changes.forks or changes.beginnings.joints):
+        return True
     if needs.unheard and (changes.unheard or changes.unheard_done):
         return True
     if needs.answered and any(one.key in needs.answered for one in changes.answered):

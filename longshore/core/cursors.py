@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from longshore.core.ids import RunId
-from longshore.core.keeping import Member
+from longshore.core.keeping import Member, Tree
 
 CANCEL_CHILDREN: Final = "cancel_children"
 FORGET_JOURNAL: Final = "forget_journal"
@@ -21,6 +21,10 @@ FORGET_EXPIRED: Final = "forget_expired"
 FORGET_ROWS: Final = "forget_rows"
 FORGET_TREE: Final = "forget_tree"
 FORGET_KEYS: Final = "forget_keys"
+FORGET_LEFT: Final = "forget_left"
+FORGET_BELOW: Final = "forget_below"
+PATIENT: Final = frozenset({FORGET_TREE, FORGET_ROWS, FORGET_LEFT, FORGET_BELOW})
+"""Orders to let go of what has ended: they wait for what runs."""
 
 
 class Cursor(msgspec.Struct, gc=False):
@@ -30,7 +34,8 @@ class Cursor(msgspec.Struct, gc=False):
     `forget_keys`: idempotency and debounce keys that expired `before`, and joints of callers that have ended;
     `forget_expired`: what was over `before` in the table that `reason` names; `forget_rows`: history and journal of
     `run_id`, which is gone; `forget_tree`: `run_id` and all below it, looked at (`reason`: look) up to row `after`,
-    then let go of (go)."""
+    then let go of (go); `forget_left`: what living workflows called in earlier generations, looked at up to the child
+    `after` of `run_id`; `forget_below`: such a child with very many below it, as `forget_tree`."""
 
     id: str
     kind: str
@@ -43,6 +48,7 @@ class Cursor(msgspec.Struct, gc=False):
     keys: list[str] = []  # the tokens in it that nobody waits for
     upto: int = 0  # the last generation that is left behind, filled by the store
     members: list[Member] = []  # the next page of a tree, filled by the store
+    trees: list[Tree] = []  # the next children that were left behind, filled by the store
     forked: bool = False  # whether a run tells what was told in that tree
     routine: str = ""  # of its root
     rows: int = 0  # how many rows there are to let go of, at most one more than are let go of at once

@@ -15,6 +15,11 @@ from longshore.core.ids import RunId
 OFF: Final = "off"
 LARGEST: Final = 1_000_000_000
 START: Final = (0, 0)
+LOOK: Final = "look"
+GO: Final = "go"
+"""Where an order to let go of very many stands: all of them are looked at before the first goes."""
+LEFT_END: Final = RunId("~")
+"""Behind all children of a workflow."""
 ALLOWED: Final = '"30d", "30d,1000000", "off,1000" (by number only) or "off"'
 
 
@@ -116,6 +121,7 @@ class Tree(msgspec.Struct, gc=False):
     large: bool = False
     going: bool = False
     batch_id: str = ""
+    routine: str = ""
 
 
 class KeptPage(msgspec.Struct, gc=False):

@@ -47,11 +47,16 @@ class Begun:
         return max(
             sum(expires < before for _, expires in self.keys.values()),
             sum(one.kept_until < before for one in self.debounced.values()),
-            sum(self._is_over(book, one) for one in self.joints),
+            sum(self.is_over(book, one) for one in self.joints),
         )
 
-    def _is_over(self, book: Book, joint: JointKey) -> bool:
-        return joint[0] not in book.runs or book.runs[joint[0]].status in FINAL
+    def is_over(self, book: Book, joint: JointKey) -> bool:
+        """Whether nobody reads what this call was answered with."""
+        caller = book.runs.get(joint[0])
+        if caller is None or caller.status in FINAL:
+            return True
+        is_forked = joint[0] in book.forked_from.values()
+        return caller.flow is not None and joint[1] < caller.flow.generation and not is_forked
 
     def commit(self, book: Book, changes: Changes) -> None:
         """Keep what a round changed."""
@@ -82,5 +87,5 @@ class Begun:
             del self.keys[key]
         for name in [name for name, one in self.debounced.items() if one.kept_until < before][:limit]:
             del self.debounced[name]
-        for joint in [one for one in self.joints if self._is_over(book, one)][:limit]:
+        for joint in [one for one in self.joints if self.is_over(book, one)][:limit]:
             del self.joints[joint]

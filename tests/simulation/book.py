@@ -15,9 +15,11 @@ from longshore.core.bulks import RUNNING, BulkPage, BulkRow, statuses_of
 from longshore.core.changes import Changes, Facts, HistoryRow, Needs, NewCall, NewDelivery, Snapshot, Unreadable
 from longshore.core.cursors import (
     CANCEL_CHILDREN,
+    FORGET_BELOW,
     FORGET_EXPIRED,
     FORGET_JOURNAL,
     FORGET_KEYS,
+    FORGET_LEFT,
     FORGET_ROWS,
     FORGET_SIGNALS,
     FORGET_TREE,
@@ -44,7 +46,7 @@ from longshore.core.schedules import SKIP, Due, Schedule, ScheduledTick
 from longshore.serialization.written import written
 from tests.simulation.begun import Begun
 from tests.simulation.cuts import Cut, cut
-from tests.simulation.keeping import kept_page, let_go, shown, stand_before
+from tests.simulation.keeping import is_going, kept_page, let_go, shown, stand_before
 
 PAGE = 1000
 DUE_AT_ONCE = 100
@@ -205,9 +207,7 @@ class Book:
     def _fork_point(self, run_id: RunId, address: Address) -> ForkPoint:
         run = copy.deepcopy(self.runs[run_id])
         point = ForkPoint(run)
-        point.going = any(
-            one.kind == FORGET_TREE and one.run_id in (run.id, run.root_id) for one in self.cursors.values()
-        )
+        point.going = is_going(self, run)
         if run.flow is None:
             return point
         calls = self.call_rows(run_id)
@@ -262,7 +262,7 @@ class Book:
 
     def _read_forgetting(self, cursor: Cursor) -> Cursor:
         found = copy.copy(cursor)
-        if cursor.kind in (FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE):
+        if cursor.kind in (FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE, FORGET_LEFT, FORGET_BELOW):
             return stand_before(self, found)
         if cursor.kind == FORGET_JOURNAL:
             flow = self.runs[cursor.run_id].flow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from longshore.core.cursors import FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE, Cursor
+from longshore.core.cursors import FORGET_BELOW, FORGET_EXPIRED, FORGET_LEFT, FORGET_ROWS, FORGET_TREE, Cursor
 from longshore.core.ids import RunId
 from longshore.core.instants import micros
-from longshore.core.keeping import KeptPage, LettingGo, Member, Shown, Tree, Wanted
+from longshore.core.keeping import LEFT_END, LOOK, KeptPage, LettingGo, Member, Shown, Tree, Wanted
 from longshore.core.run import Run
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ def _rows(book: Book, run_id: RunId) -> int:
 
 def stand_before(book: Book, cursor: Cursor) -> Cursor:
     """The cursor with what it stands before."""
-    if cursor.kind == FORGET_ROWS:
+    if cursor.kind == FORGET_LEFT:
+        _find_left(book, cursor)
+    elif cursor.kind == FORGET_BELOW:
+        _find_below(book, cursor)
+    elif cursor.kind == FORGET_ROWS:
         cursor.rows = _rows(book, cursor.run_id)
     elif cursor.kind == FORGET_EXPIRED:
         keys = {"cache": [*book.cache], "batch": [*book.batches], "idempotency": [*book.begun.keys]}
@@ -101,6 +105,60 @@ def stand_before(book: Book, cursor: Cursor) -> Cursor:
             cursor.routine = book.runs[cursor.run_id].routine
         cursor.members, cursor.rows = [_member(book, run) for run in runs], len(runs)
     return cursor
+
+
+def is_going(book: Book, run: Run) -> bool:
+    """Whether the run belongs to what is being let go of bit by bit."""
+    above, one = [run.id], run
+    while one.parent_id in book.runs:
+        one = book.runs[one.parent_id]
+        above.append(one.id)
+    trees = {cursor.run_id for cursor in book.cursors.values() if cursor.kind == FORGET_TREE}
+    below = {cursor.run_id for cursor in book.cursors.values() if cursor.kind == FORGET_BELOW}
+    return bool(trees & {run.id, run.root_id} or below & set(above))
+
+
+def _find_left(book: Book, cursor: Cursor) -> None:
+    """The children that the next living workflow has left behind."""
+    flows = sorted(run.id for run in book.runs.values() if run.flow and run.flow.generation and not run.finished_at)
+    found = next((run_id for run_id in flows if run_id > cursor.run_id), None)
+    cursor.run_id, cursor.after, cursor.last = RunId(found or ""), LEFT_END, found is None
+    flow = book.runs[found].flow if found else None
+    if flow is None or found in _forked(book):
+        return
+    for child in [run for run in book.runs.values() if run.parent_id == found and run.finished_at]:
+        if child.parent_generation < flow.generation:
+            below = _all_below(book, child.id)
+            at = micros(child.finished_at) if child.finished_at else 0
+            tree = Tree(_member(book, child), (at, book.numbers[child.id]), routine=child.routine)
+            tree.large, tree.going = len(below) >= LARGE, is_going(book, child)
+            tree.members = [] if tree.large else [_member(book, one) for one in below]
+            tree.forked = any(_is_told(book, one) for one in (child, *below))
+            cursor.trees.append(tree)
+
+
+def _all_below(book: Book, run_id: RunId) -> list[Run]:
+    """Each after those below it."""
+    children = [run for run in book.runs.values() if run.parent_id == run_id]
+    return [one for child in children for one in (*_all_below(book, child.id), child)]
+
+
+def _is_told(book: Book, run: Run) -> bool:
+    shared = {joint.run_id for key, joint in book.begun.joints.items() if not book.begun.is_over(book, key)}
+    return run.id in _forked(book) or run.id in shared
+
+
+def _find_below(book: Book, cursor: Cursor) -> None:
+    below = _all_below(book, cursor.run_id)
+    if cursor.reason == LOOK:
+        page = below[int(cursor.after or 0) :][:LARGE]
+        cursor.after, cursor.last = RunId(str(int(cursor.after or 0) + len(page))), len(page) < LARGE
+        cursor.forked = any(_is_told(book, one) for one in page)
+    else:
+        page = below[:LARGE]
+        cursor.last = len(page) < LARGE
+        page += [book.runs[cursor.run_id]] if cursor.last else []
+    cursor.members, cursor.rows = [_member(book, run) for run in page], len(page)
 
 
 def let_go(book: Book, gone: LettingGo) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Table, Text
 
 from longshore.coordinator.store import rows
 from longshore.coordinator.store.columns import Micros, micros, moment_of, names, text_of
+from longshore.coordinator.store.keeping import MOVED_ON
 from longshore.coordinator.store.statements import ManyKeys, ManyRows, marks_of, update, upsert
 from longshore.coordinator.store.tables import idempotency
 from longshore.coordinator.store.tables_beside import metadata
@@ -42,12 +43,12 @@ joint: Final = Table(
     Column("told", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Calls that are answered by a run which is not the caller's child. A row stays for as long as its caller lives: the
-outcome in the journal is that run's."""
+"""Calls that are answered by a run which is not the caller's child. A row stays for as long as its caller lives and
+has not begun another journal: the outcome in the journal is that run's."""
 Index("joint_run", joint.c.run_id)
 Index("idempotency_expires", idempotency.c.expires_at)
 
-_OVER: Final = "run.id IS NULL OR run.finished_at > 0"
+_OVER: Final = f"run.id IS NULL OR run.finished_at > 0 OR ({MOVED_ON})"
 
 
 def read_beginnings(connection: Connection, facts: Facts, needs: Needs, now: datetime) -> set[RunId]:

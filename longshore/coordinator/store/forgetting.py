@@ -10,15 +10,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from longshore.coordinator.store import keeping
+from longshore.coordinator.store import keeping, left
 from longshore.coordinator.store.beginnings import old_keys
 from longshore.coordinator.store.columns import Micros, micros
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.core.changes import Changes
 from longshore.core.cursors import (
+    FORGET_BELOW,
     FORGET_EXPIRED,
     FORGET_JOURNAL,
     FORGET_KEYS,
+    FORGET_LEFT,
     FORGET_ROWS,
     FORGET_SIGNALS,
     FORGET_TREE,
@@ -114,6 +116,8 @@ _TABLES: Final = ("call", "delivery")
 
 def stand_before(connection: Connection, cursor: Cursor) -> Cursor:
     """The cursor with what it stands before."""
+    if cursor.kind in (FORGET_LEFT, FORGET_BELOW):
+        return left.stand_before(connection, cursor)
     if cursor.kind in (FORGET_EXPIRED, FORGET_ROWS, FORGET_TREE):
         return keeping.stand_before(connection, cursor)
     mark = marks_of(connection)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from longshore.coordinator.store import rows
+from longshore.coordinator.store import left, rows
 from longshore.coordinator.store.columns import call_of, micros, moment
 from longshore.coordinator.store.keeping import is_going
 from longshore.coordinator.store.statements import marks_of
@@ -70,7 +70,7 @@ def fork_point(connection: Connection, run_id: RunId, address: Address) -> ForkP
     text = f"SELECT {_CALL} FROM call WHERE {_OF} AND address = {{mark}}".format(mark=mark)
     found = connection.exec_driver_sql(text, (*of, address)).first()
     point.call = None if found is None else call_of(found)
-    point.going = is_going(connection, run_id)
+    point.going = is_going(connection, run_id) or left.is_going(connection, run_id)
     if point.call is None or point.call.kind != "call":
         point.near = _near(connection, of, address)
         return point

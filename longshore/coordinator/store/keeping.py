@@ -22,8 +22,8 @@ TREES: Final = 100
 """So many workflows are looked at for one page: each of them is asked for what is below it."""
 ROWS: Final = 10_000
 """Of histories and journals in one step."""
-_COLUMNS: Final = "id, no, finished_at, generation, history_seq"
-_ROOT: Final = f"{_COLUMNS}, batch_id"
+COLUMNS: Final = "id, no, finished_at, generation, history_seq"
+_ROOT: Final = f"{COLUMNS}, batch_id"
 _EXPIRE: Final = {
     "answered": ("key", "expires_at"),
     "batch": ("id", "closed_at"),
@@ -33,6 +33,11 @@ _EXPIRE: Final = {
 }
 """What is over some time, by table: its key, and when that is (0: not yet known)."""
 _FORK: Final = "forked_seq >= 0 AND rerun_of <> ''"
+MOVED_ON: Final = (
+    "joint.generation < run.generation AND NOT EXISTS "
+    "(SELECT 1 FROM run AS fork WHERE fork.rerun_of = run.id AND fork.rerun_of <> '' AND fork.forked_seq >= 0)"
+)
+"""Of a shared call and its caller: that it is of an earlier journal, which no fork tells."""
 _BELOW: Final = "root_id = {mark} AND parent_id <> ''"
 
 
@@ -56,12 +61,13 @@ def kept_page(connection: Connection, wanted: Wanted) -> KeptPage:
     text = f"SELECT {_ROOT} FROM run WHERE {behind} AND finished_at <= {mark} ORDER BY finished_at, no LIMIT {mark}"
     page = KeptPage(wanted, [], 0)
     after, room, flows, budget = wanted.after, wanted.limit, TREES, ROWS
-    any_shared = connection.exec_driver_sql("SELECT 1 FROM joint LIMIT 1").first() is not None
+    any_shared = is_any_shared(connection)
     going = set(connection.exec_driver_sql("SELECT run_id FROM cursor WHERE kind = 'forget_tree'").scalars())
     for row in connection.exec_driver_sql(text, (wanted.routine, *after, wanted.until, wanted.limit)).fetchall():
         tree = _tree(connection, row)
         tree.going = tree.root.id in going
-        tree.forked = tree.forked or (any_shared and _is_shared(connection, tree))
+        if any_shared and not tree.forked:
+            tree.forked = any(is_shared(connection, one.id) for one in (tree.root, *tree.members))
         flows -= tree.root.flow
         room -= 1 + len(tree.members)
         budget -= sum(one.rows for one in (tree.root, *tree.members) if one.rows <= GROUP)
@@ -76,21 +82,22 @@ def kept_page(connection: Connection, wanted: Wanted) -> KeptPage:
 
 def _tree(connection: Connection, row: Any) -> Tree:
     run_id, no, finished_at, generation, _, batch_id = row
-    tree = Tree(_member(connection, row[:5]), (finished_at, no), batch_id=batch_id)
+    tree = Tree(member_of(connection, row[:5]), (finished_at, no), batch_id=batch_id)
     if generation < 0:
         return tree
     mark = marks_of(connection)
-    text = f"SELECT {_COLUMNS} FROM run WHERE {_BELOW.format(mark=mark)} ORDER BY no LIMIT {GROUP}"
+    text = f"SELECT {COLUMNS} FROM run WHERE {_BELOW.format(mark=mark)} ORDER BY no LIMIT {GROUP}"
     found = connection.exec_driver_sql(text, (run_id,)).fetchall()
     tree.large = len(found) == GROUP
     if not tree.large:
-        tree.members = [_member(connection, one) for one in found]
+        tree.members = [member_of(connection, one) for one in found]
         flows = [one.id for one in (tree.root, *tree.members) if one.flow]
-        tree.forked = any(_is_forked(connection, one) for one in flows)
+        tree.forked = any(is_forked(connection, one) for one in flows)
     return tree
 
 
-def _member(connection: Connection, row: Any) -> Member:
+def member_of(connection: Connection, row: Any) -> Member:
+    """A row of COLUMNS."""
     run_id, _, finished_at, generation, history_seq = row
     is_flow = generation >= 0
     rows = history_seq + (_journal(connection, run_id) if is_flow else 0)
@@ -111,20 +118,25 @@ def _counted(connection: Connection, run_id: str, tables: tuple[str, ...]) -> in
     return int(connection.exec_driver_sql(f"SELECT {' + '.join(counts)}", (run_id,) * len(tables)).scalar_one())
 
 
-def _is_forked(connection: Connection, run_id: str) -> bool:
+def is_forked(connection: Connection, run_id: str) -> bool:
+    """Whether a fork of it is there, which tells what it was told."""
     text = f"SELECT 1 FROM run WHERE {_FORK} AND rerun_of = {marks_of(connection)} LIMIT 1"
     return connection.exec_driver_sql(text, (run_id,)).first() is not None
 
 
-def _is_shared(connection: Connection, tree: Tree) -> bool:
-    """Whether a workflow that lives was told, or will be, the outcome of one of these, which is not its child."""
+def is_any_shared(connection: Connection) -> bool:
+    """Whether any call was answered by a run that is not its child."""
+    return connection.exec_driver_sql("SELECT 1 FROM joint LIMIT 1").first() is not None
+
+
+def is_shared(connection: Connection, run_id: str) -> bool:
+    """Whether a workflow that lives was told, or will be, the outcome of this run, which is not its child."""
     mark = marks_of(connection)
     text = (
         "SELECT 1 FROM joint JOIN run ON run.id = joint.parent_id "
-        f"WHERE joint.run_id = {mark} AND run.finished_at = 0 LIMIT 1"
+        f"WHERE joint.run_id = {mark} AND run.finished_at = 0 AND NOT ({MOVED_ON}) LIMIT 1"
     )
-    members = (tree.root, *tree.members)
-    return any(connection.exec_driver_sql(text, (one.id,)).first() is not None for one in members)
+    return connection.exec_driver_sql(text, (run_id,)).first() is not None
 
 
 # -------------------------------------------------------------------------------------------------------- many steps
@@ -172,21 +184,21 @@ def _look(connection: Connection, cursor: Cursor) -> None:
 def _find_youngest(connection: Connection, cursor: Cursor) -> None:
     """The last of the tree that are still there; its root with the last of them."""
     mark = marks_of(connection)
-    text = f"SELECT {_COLUMNS} FROM run WHERE {_BELOW.format(mark=mark)} ORDER BY no DESC LIMIT {GROUP}"
+    text = f"SELECT {COLUMNS} FROM run WHERE {_BELOW.format(mark=mark)} ORDER BY no DESC LIMIT {GROUP}"
     found = connection.exec_driver_sql(text, (cursor.run_id,)).fetchall()
     cursor.last = len(found) < GROUP
-    cursor.members = list(_within(_member(connection, row) for row in found))
+    cursor.members = list(within(member_of(connection, row) for row in found))
     if len(cursor.members) < len(found):
         cursor.last = False
     if cursor.last:
-        text = f"SELECT {_COLUMNS}, routine FROM run WHERE id = {mark}"
+        text = f"SELECT {COLUMNS}, routine FROM run WHERE id = {mark}"
         for *row, routine in connection.exec_driver_sql(text, (cursor.run_id,)).fetchall():
-            cursor.members.append(_member(connection, row))
+            cursor.members.append(member_of(connection, row))
             cursor.routine = routine
     cursor.rows = len(cursor.members)
 
 
-def _within(members: Iterator[Member]) -> Iterator[Member]:
+def within(members: Iterator[Member]) -> Iterator[Member]:
     """As many as may go in one step, at least one."""
     budget = ROWS
     for member in members:

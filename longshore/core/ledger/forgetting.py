@@ -13,6 +13,7 @@ from longshore.core.cursors import (
     FORGET_EXPIRED,
     FORGET_JOURNAL,
     FORGET_KEYS,
+    FORGET_LEFT,
     FORGET_SIGNALS,
     FORGET_TOKENS,
     Cursor,
@@ -58,6 +59,7 @@ def now_and_then(state: State, round_: Round) -> None:
         _open(state, round_, Cursor(FORGET_SIGNALS, FORGET_SIGNALS, RunId(""), "", before))
         dead_letters(state, round_)
         _open(state, round_, Cursor(FORGET_KEYS, FORGET_KEYS, RunId(""), "", round_.now))
+        _open(state, round_, Cursor(FORGET_LEFT, FORGET_LEFT, RunId(""), "", round_.now))
     if state.walk_at <= round_.now:
         state.walk_at = round_.now + WALK_EVERY
         _open(state, round_, Cursor(FORGET_TOKENS, FORGET_TOKENS, RunId(""), "", round_.now - config.tokens_kept))

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from longshore.core.changes import ObjectsRemoved, Outcome
-from longshore.core.cursors import FORGET_ROWS, FORGET_TREE, Cursor
+from longshore.core.cursors import FORGET_BELOW, FORGET_LEFT, FORGET_ROWS, FORGET_TREE, PATIENT, Cursor
 from longshore.core.ids import RunId
 from longshore.core.instants import micros
-from longshore.core.keeping import KeepRow, LettingGo, Member, Tree, Wanted
+from longshore.core.keeping import GO, LEFT_END, LOOK, KeepRow, LettingGo, Member, Tree, Wanted
 from longshore.core.ledger.shelves import Shelf, Shelves
 from longshore.core.ledger.state import Round, State
 from longshore.core.message import Offer
@@ -24,8 +24,8 @@ from longshore.core.versions import parse
 AFRESH_EVERY: Final = timedelta(hours=1)
 PACE: Final = timedelta(milliseconds=50)
 """Between two steps: what runs goes first."""
-LOOK: Final = "look"
-GO: Final = "go"
+WITHOUT_AGE: Final = timedelta(days=1)
+"""How long what an earlier generation called is kept where runs are kept by number only: nobody counts it."""
 SPAN: Final = 100
 """Of several routines the oldest goes first, as far as this part of the time that they reach back."""
 
@@ -157,6 +157,8 @@ def move_on(state: State, round_: Round, cursor: Cursor) -> None:
         cursor.last = cursor.rows <= state.config.rows_at_once
     elif cursor.reason == LOOK:
         _look(state, cursor)
+    elif cursor.kind == FORGET_LEFT:
+        _leave(state, round_, cursor)
     else:
         for member in cursor.members:
             _delete(state, round_, member)
@@ -165,7 +167,7 @@ def move_on(state: State, round_: Round, cursor: Cursor) -> None:
     if cursor.last:
         changes.cursors_done.append(cursor.id)
         return
-    cursor.members = []
+    cursor.members, cursor.trees = [], []
     changes.cursors.append(cursor)
 
 
@@ -178,6 +180,31 @@ def _look(state: State, cursor: Cursor) -> None:
         cursor.reason, cursor.after, cursor.last = GO, RunId(""), False
 
 
+def _leave(state: State, round_: Round, cursor: Cursor) -> None:
+    """What a living workflow called in generations that are over goes by the age of its own routine, each child with
+    all below it. The children's ids rise with time: where none is old enough, none behind is."""
+    is_any_old = False
+    for tree in cursor.trees:
+        if not _is_old(state, round_, tree):
+            continue
+        is_any_old = True
+        if tree.going or tree.forked or not all(member.ended for member in tree.members):
+            continue
+        if tree.large:
+            _open(state, round_, Cursor(f"{tree.root.id}/{FORGET_BELOW}", FORGET_BELOW, tree.root.id, LOOK))
+            continue
+        for member in (*tree.members, tree.root):
+            _delete(state, round_, member)
+    if cursor.trees and not is_any_old:
+        cursor.after = LEFT_END
+
+
+def _is_old(state: State, round_: Round, tree: Tree) -> bool:
+    keep = state.shelves.keep(tree.routine, state.config.retention)
+    age = keep.age or (WITHOUT_AGE if keep.count is not None else None)
+    return age is not None and tree.at[0] <= micros(round_.now - max(age, state.config.retention_grace))
+
+
 def is_hurried(cursors: Iterable[Cursor]) -> bool:
     """Whether any of these is more than a letting go of what has ended."""
-    return any(cursor.kind not in (FORGET_TREE, FORGET_ROWS) for cursor in cursors)
+    return any(cursor.kind not in PATIENT for cursor in cursors)

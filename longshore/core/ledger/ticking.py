@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from longshore.core.cursors import CANCEL_CHILDREN, FORGET_ROWS, FORGET_TREE
+from longshore.core.cursors import CANCEL_CHILDREN, PATIENT
 from longshore.core.ids import RunId
 from longshore.core.ledger import (
     batching,
@@ -205,7 +205,7 @@ def _move_cursors(state: State, round_: Round) -> None:
         if round_.room <= 0:
             return
         round_.room -= len(cursor.children) + min(cursor.rows, state.config.rows_at_once)
-        if cursor.kind in (FORGET_TREE, FORGET_ROWS):
+        if cursor.kind in PATIENT:
             keeping.move_on(state, round_, cursor)
             continue
         if cursor.kind != CANCEL_CHILDREN:

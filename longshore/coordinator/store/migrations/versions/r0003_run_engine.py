@@ -140,6 +140,7 @@ def _keeping() -> None:
         sqlite_with_rowid=False,
     )
     _partial("run_ended", ["routine", "finished_at", "no", "parent_id"], "finished_at > 0 AND parent_id = ''")
+    _partial("run_continuing", ["id"], "generation > 0 AND finished_at = 0")
     _partial("run_again", ["rerun_of"], "rerun_of <> ''")
     for what, column, table, run_id in NAMED:
         _name(what, column, table, run_id)
@@ -197,6 +198,7 @@ def downgrade() -> None:
     op.drop_column("run", "schedule_id")
     op.drop_column("worker", "drain")
     op.drop_index("run_again", "run")
+    op.drop_index("run_continuing", "run")
     op.drop_index("run_ended", "run")
     for table in ("keep", "doomed", "payload"):
         op.drop_table(table)
