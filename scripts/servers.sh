@@ -20,12 +20,13 @@ no_services() {
 }
 
 install() {
+    local quietly=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300) # another of us may be at it
     export DEBIAN_FRONTEND=noninteractive
     no_services
     echo "longshore: installing $*" >&2
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 && return
+    apt-get install "${quietly[@]}" "$@" >/dev/null 2>&1 && return
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    apt-get install "${quietly[@]}" "$@" >/dev/null
 }
 
 can_install() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }

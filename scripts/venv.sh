@@ -22,6 +22,9 @@ fi
 echo "longshore: setting up $folder ($("$folder/bin/python" -V), $kind)" >&2
 pip=("$folder/bin/python" -m pip --disable-pip-version-check --no-input -qq install)
 if [[ $kind == dev ]]; then
+    pip+=(--no-compile) # a third of the work, for modules of which most are never imported
+fi
+if [[ $kind == dev ]]; then
     "${pip[@]}" -r requirements/dev.txt
 else
     "${pip[@]}" -r requirements/run.txt -r requirements/build.txt

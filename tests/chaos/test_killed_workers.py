@@ -141,7 +141,7 @@ async def kill_holder(fleet: Fleet, crew: Part, run_id: str) -> None:
         pids = [pid for (pid,) in found if pid in crew.children()]
         return pids[0] if pids else 0
 
-    pid = await eventually(holder, within=20, what="a worker that holds the workflow")
+    pid = await eventually(holder, within=60, what="a worker that holds the workflow")
     crew.kill_child(pid)
     await eventually(lambda: pid not in crew.children(), within=5, what="its end")
 

@@ -76,6 +76,7 @@ def _timer(world: World, seconds: float = 5) -> Timer:
     return Timer(Address("0:0"), "d", world.now + timedelta(seconds=seconds))
 
 
+@pytest.mark.once
 def test_ten_thousand_generations_leave_one_journal() -> None:
     world, worker, start = begun()
     run_id = start.run_id

@@ -75,8 +75,9 @@ async def test_fifty_thousand_items_pass_through_a_client_of_bounded_memory(hous
             most[half] = max(most[half], memory(os.getpid()))
     assert taken == drawn == len(ids) == STREAM
     assert ahead <= WINDOW + 1
-    # What is sent in the second half has 100 MB; what is under way at once (8,000 items) was there in the first.
-    assert most[1] - most[0] < 30 << 20, f"{(most[1] - most[0]) >> 20} MiB more"
+    # What is sent in the second half has 100 MB; what is under way at once (8,000 items) has 32 MB and was there in the
+    # first, unless the coordinator was slowed down only later.
+    assert most[1] - most[0] < 48 << 20, f"{(most[1] - most[0]) >> 20} MiB more"
     info = await client.batch("stream").info()
     assert (info.status, info["items"], info.runs) == ("sealed", STREAM, STREAM)
     bulk = await client.batch("stream").cancel("read enough")
@@ -102,8 +103,6 @@ asyncio.run(main())
 async def test_a_batch_whose_producer_is_killed_ends_aborted_and_what_came_runs_on(
     house: House, client: Client
 ) -> None:
-    async with raw(house.broker_url, house.namespace) as wire:
-        await wire.send([OpenBatch("half", PATIENCE_MS)])
     producer = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PRODUCER, cwd=house.folder, stdout=asyncio.subprocess.PIPE,
         env=house._environment() | {"PYTHONPATH": str(ROOT)},
@@ -113,6 +112,8 @@ async def test_a_batch_whose_producer_is_killed_ends_aborted_and_what_came_runs_
     producer.send_signal(signal.SIGKILL)
     accepted += [line.decode().strip() async for line in producer.stdout if line.endswith(b"\n")]
     await producer.wait()
+    async with raw(house.broker_url, house.namespace) as wire:
+        await wire.send([OpenBatch("half", PATIENCE_MS)])  # not before: a producer that starts slowly is alive
     with pytest.raises(BatchAborted, match="nothing was heard of it for 3 s"):
         await client.batch("half").wait(timeout=60)
 

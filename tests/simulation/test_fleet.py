@@ -23,6 +23,7 @@ def simulate(seed: int, *, event_path: bool = True, steps: int = 4000) -> Fleet:
     return fleet
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", range(40))
 def test_every_run_ends_exactly_once_whatever_breaks(seed: int) -> None:
     simulate(seed)

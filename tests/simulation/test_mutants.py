@@ -109,6 +109,7 @@ def fails(simulate: Callable[[int], object]) -> bool:
     return False
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_simulation_sees_a_broken_rule(mutant: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     mutant(monkeypatch)
