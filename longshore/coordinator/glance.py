@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import NamedTuple
 
 from longshore.core.ids import RunId
@@ -10,8 +9,7 @@ from longshore.core.ids import RunId
 
 class Glance(NamedTuple):
     """`moving`: something is being decided, written, sent or tidied up. `at_work`: the runs, with their epochs, that
-    workers are at work on. `coming_at`: when time alone brings the next thing (None: never)."""
+    workers are at work on."""
 
     moving: bool
     at_work: frozenset[tuple[RunId, int]]
-    coming_at: datetime | None

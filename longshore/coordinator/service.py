@@ -119,11 +119,16 @@ class Coordinator:
         """How it stands: for whoever moves its clock, from the same thread."""
         rounds = self._rounds
         if rounds is None or not self._ready.is_set():
-            return Glance(True, frozenset(), None)
+            return Glance(True, frozenset())
         moving = rounds.is_moving or bool(self._asks) or rounds.ledger.is_tidying
-        stored = coming.coming_at(self._store.reader.connection)
-        times = [at for at in (rounds.ledger.coming_at(), stored) if at is not None]
-        return Glance(moving, frozenset(rounds.ledger.at_work()), min(times, default=None))
+        return Glance(moving, frozenset(rounds.ledger.at_work()))
+
+    def coming_at(self) -> datetime | None:
+        """When time alone brings the next thing; in the past, if the next tick has it. None: never."""
+        if self._rounds is None:
+            return None
+        found = self._rounds.ledger.coming_at(), coming.coming_at(self._store.reader.connection)
+        return min((at for at in found if at is not None), default=None)
 
     def wake(self) -> None:
         """Its clock was moved: have it look."""

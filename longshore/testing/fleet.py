@@ -44,7 +44,7 @@ from longshore.testing.clock import JumpingClock
 from longshore.worker import Worker, WorkerConfig
 from longshore.worker.config import Exit
 
-PATIENCE: Final = 2.0
+PATIENCE: Final = 5.0
 READY_WITHIN: Final = 20.0
 LEAVE_WITHIN: Final = 10.0
 LOOK_EVERY: Final = 0.002
@@ -119,7 +119,7 @@ class fleet:
         when the one before has had its consequences."""
         target = self.now + duration(length)
         await self.settle()
-        while (at := self._coordinator.glance().coming_at) is not None and at <= target:
+        while (at := self._coordinator.coming_at()) is not None and at <= target:
             await self._move_to(at)
         await self._move_to(target)
 
