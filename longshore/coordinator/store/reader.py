@@ -174,9 +174,7 @@ class Reader:
                 facts.replies_due = self._replies_due(connection, now)
                 wanted.update(reply.run_id for reply in facts.replies_due)
             facts.answered = read_answered(connection, needs.answered) if needs.answered else {}
-            if needs.unheard:
-                facts.unheard = read_unheard(connection, now)
-                wanted.update(one.run_id for one in facts.unheard.due)
+            wanted |= read_unheard(connection, facts, now) if needs.unheard else set()
             if needs.schedules.ids:
                 read_found(connection, facts.schedules, needs.schedules.ids)
             if needs.schedules.due:

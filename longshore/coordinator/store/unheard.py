@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Index, Table, Text
 from longshore.coordinator.store.columns import Micros, moment_of
 from longshore.coordinator.store.statements import ManyKeys, Step, marks_of, upsert
 from longshore.coordinator.store.tables_beside import instant, metadata
-from longshore.core.changes import Changes
+from longshore.core.changes import Changes, Facts
 from longshore.core.ids import RunId
 from longshore.core.records import Unheard, UnheardPage
 
@@ -28,13 +28,14 @@ unheard: Final = Table(
 Index("unheard_next", unheard.c.next_at)
 
 
-def read_unheard(connection: Connection, now: datetime) -> UnheardPage:
-    """Those that are due."""
+def read_unheard(connection: Connection, facts: Facts, now: datetime) -> set[RunId]:
+    """Those that are due; gives their runs."""
     text = f"SELECT run_id, next_at, until_at FROM unheard ORDER BY next_at LIMIT {marks_of(connection)}"
     rows: Any = connection.exec_driver_sql(text, (AT_ONCE + 1,)).fetchall()
     found = [Unheard(RunId(run_id), moment_of(next_at), moment_of(until)) for run_id, next_at, until in rows]
     due = [one for one in found[:AT_ONCE] if one.next_at <= now]
-    return UnheardPage(due, found[len(due)].next_at if len(due) < len(found) else None)
+    facts.unheard = UnheardPage(due, found[len(due)].next_at if len(due) < len(found) else None)
+    return {one.run_id for one in due}
 
 
 class UnheardRows:

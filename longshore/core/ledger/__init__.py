@@ -12,7 +12,8 @@ placing     `placing` gives runs to workers, `limiting` says which must wait, `q
 workers     `sessions`, `reporting` (what they say of runs), `draining`, `hooking`
 ends        `failing` (attempts, crashes), `evidence` of them, `checkpointing`, `ending` (what follows)
 workflows   `commanding` (what their code asks for), `delivering` (what it is told), `signaling`, `continuing`
-orders      `ordering` is what they share; `canceling`, `pausing`, `rescheduling`, `annotating`; `bulking` for many
+orders      `ordering` is what they share; `canceling`, `pausing`, `rescheduling`, `annotating`; `bulking` for many;
+            `repeating`: one that comes again
 answers     `explaining` why a run waits, `counting` queues, `progressing`; `coming`: when time brings the next thing
 keeping     `keeping` what has ended, `forgetting` what is left behind
 """
