@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from longshore.coordinator.store import rows
 from longshore.coordinator.store.answered import AnsweredRows
 from longshore.coordinator.store.columns import Micros, micros, names, text_of
 from longshore.coordinator.store.many import Many
@@ -17,11 +16,11 @@ from longshore.coordinator.store.queues import values as queue_values
 from longshore.coordinator.store.schedules import ScheduleWriting
 from longshore.coordinator.store.statements import Each, ManyKeys, Step, insert, update, upsert
 from longshore.coordinator.store.unheard import UnheardRows
+from longshore.coordinator.store.workers import WORKER, worker_values
 from longshore.core.changes import Changes, Unreadable
 from longshore.core.cursors import Cursor
 
 FORGOTTEN_AT_ONCE: Final = 1000
-_WORKER: Final = names("session worker_id pool slots status taken offers host pid python since drain")
 _CURSOR: Final = names("id kind run_id reason before after")
 _DEAD: Final = names("at source reason size headers traceback run_ids body")
 
@@ -30,7 +29,7 @@ class Beside:
     """The statements, and their rows of a batch."""
 
     def __init__(self, mark: str) -> None:
-        self._workers = upsert("worker", _WORKER, mark)
+        self._workers = upsert("worker", WORKER, mark)
         self._taken = update("worker", ("session", "taken"), mark)
         closed = f"SELECT session FROM worker WHERE status = 'CLOSED' AND since < {mark} LIMIT {FORGOTTEN_AT_ONCE}"
         self._workers_until = Each(f"DELETE FROM worker WHERE session IN ({closed})")
@@ -54,7 +53,7 @@ class Beside:
         if changes.cache or changes.idempotency or changes.freed_keys:
             self._write_keys(steps, changes, at)
         if changes.workers:
-            steps.append((self._workers, [rows.worker_values(row, at) for row in changes.workers.values()]))
+            steps.append((self._workers, [worker_values(row, at) for row in changes.workers.values()]))
         if changes.taken:
             steps.append((self._taken, list(changes.taken.items())))
         if changes.workers_until:

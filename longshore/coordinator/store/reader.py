@@ -22,7 +22,6 @@ from longshore.coordinator.store.columns import (
     micros,
     moment,
     moment_of,
-    offers_of,
     value_of,
 )
 from longshore.coordinator.store.engines import reading
@@ -35,9 +34,10 @@ from longshore.coordinator.store.schedules import read_due, read_found, tick_of
 from longshore.coordinator.store.statements import ManyKeys, marks_of
 from longshore.coordinator.store.tables import WAITED
 from longshore.coordinator.store.unheard import read_unheard
+from longshore.coordinator.store.workers import WORKER, worker_of
 from longshore.core.changes import Facts, Needs, Snapshot
 from longshore.core.cursors import CANCEL_CHILDREN, Cursor
-from longshore.core.ids import Address, RunId, SessionId, WorkerId
+from longshore.core.ids import Address, RunId, SessionId
 from longshore.core.message import CallRow, Delivery, Failure, Value
 from longshore.core.records import CacheHit, ReturnedReply, TokenRow, WorkerRow, final_of
 from longshore.core.run import FINAL, WAITING, WITH_WORKER, Run, Status
@@ -51,7 +51,6 @@ FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 
 _LIVE: Final = tuple(sorted((WAITING | WITH_WORKER) - {Status.SUSPENDED}))
 _RUN: Final = ", ".join(f"run.{name}" for name in rows.SELECTED)
-_WORKER: Final = "session, worker_id, pool, slots, status, taken, offers, host, pid, python, since, drain"
 
 
 class Input(NamedTuple):
@@ -97,7 +96,7 @@ class Reader:
             "FROM cache JOIN run ON run.id = cache.run_id WHERE cache.key IN ({keys})",
             mark,
         )
-        self._workers = ManyKeys(f"SELECT {_WORKER} FROM worker WHERE session IN ({{keys}})", mark)
+        self._workers = ManyKeys(f"SELECT {', '.join(WORKER)} FROM worker WHERE session IN ({{keys}})", mark)
         self._timers = ManyKeys(
             "SELECT call.run_id, call.address, call.due_at FROM call JOIN run ON run.id = call.run_id "
             "AND run.generation = call.generation WHERE call.due_at > 0 AND call.closed = 0 "
@@ -185,7 +184,7 @@ class Reader:
                 facts.cache = self._read_cache(connection, needs.cache_keys)
             if needs.sessions:
                 found = self._workers.rows(connection, list(needs.sessions))
-                facts.sessions = {row[0]: _worker(row) for row in found}
+                facts.sessions = {row[0]: worker_of(row) for row in found}
         return facts
 
     def _read_runs(self, connection: Connection, facts: Facts, wanted: Collection[RunId]) -> None:
@@ -351,11 +350,11 @@ class Reader:
         )
 
     def _sessions(self, connection: Connection, named: Collection[SessionId], now: datetime) -> list[WorkerRow]:
-        text = f"SELECT {_WORKER} FROM worker WHERE status <> 'CLOSED' OR since > {self._mark}"
+        text = f"SELECT {', '.join(WORKER)} FROM worker WHERE status <> 'CLOSED' OR since > {self._mark}"
         found = {row[0]: row for row in connection.exec_driver_sql(text, (micros(now - FORGOTTEN_AFTER),))}
         missing = [session for session in named if session not in found]
         found.update({row[0]: row for row in self._workers.rows(connection, missing)})
-        return [_worker(row) for row in found.values()]
+        return [worker_of(row) for row in found.values()]
 
     # ------------------------------------------------------------------------------------------------ the connection
 
@@ -379,21 +378,3 @@ class Reader:
 def _token(row: Any) -> TokenRow:
     token, run_id, generation, address, expires_at, completed_at, by = row
     return TokenRow(token, RunId(run_id), generation, Address(address), moment(expires_at), moment(completed_at), by)
-
-
-def _worker(row: Any) -> WorkerRow:
-    session, worker_id, pool, slots, status, taken, offers, host, pid, python, since, drain = row
-    return WorkerRow(
-        session=SessionId(session),
-        worker_id=WorkerId(worker_id),
-        pool=pool,
-        slots=slots,
-        status=status,
-        taken=taken,
-        offers=offers_of(offers),
-        host=host,
-        pid=pid,
-        python=python,
-        since=moment(since),
-        drain=rows.drain_of(drain),
-    )

@@ -5,7 +5,7 @@ The tuples are written out because they are built for every run: a loop over nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from longshore.coordinator.store.columns import (
@@ -21,7 +21,7 @@ from longshore.coordinator.store.columns import (
 )
 from longshore.core.changes import NewDelivery, NewRun, Outcome
 from longshore.core.ids import RunId
-from longshore.core.message import ClaimCheck, Drain, Value
+from longshore.core.message import ClaimCheck, Value
 from longshore.core.records import TokenRow
 from longshore.core.run import Flow, Run, Status
 
@@ -75,10 +75,6 @@ DEFAULTS: Final = {
 }
 """SQL of what stands in a rare column when there is nothing to say; 0 where it is not listed."""
 
-DRAIN_NONE: Final = -2
-"""In place of a grace: the session was not ordered to leave."""
-DRAIN_OWN: Final = -1
-"""In place of a grace: it was, with its own."""
 
 _NO_FLOW: Final = (-1, 0, -1, 0, 0, 0, -1, 0, "", "", 0, 0, 0)
 
@@ -340,29 +336,6 @@ def run_of(row: Sequence[Any], texts: dict[str, str]) -> Run:
     fields["timeout_ms"] = fields["timeout_ms"] or None
     fields["version_deadline_ms"] = fields["version_deadline_ms"] or None
     return Run(**fields, flow=Flow(**flow, timers={}) if flow["generation"] >= 0 else None)
-
-
-def worker_values(row: Any, at: Mapping[Any, int]) -> tuple[Any, ...]:
-    """A session's row, in the order of its table."""
-    return (
-        row.session,
-        row.worker_id,
-        row.pool,
-        row.slots,
-        row.status,
-        row.taken,
-        encode_pack(row.offers),
-        row.host,
-        row.pid,
-        row.python,
-        at[row.since],
-        DRAIN_NONE if row.drain is None else DRAIN_OWN if row.drain.grace_ms is None else row.drain.grace_ms,
-    )
-
-
-def drain_of(stored: int) -> Drain | None:
-    """What a session was told when it was ordered to leave."""
-    return None if stored == DRAIN_NONE else Drain(None if stored == DRAIN_OWN else stored)
 
 
 def delivery_values(row: NewDelivery, at: Micros) -> tuple[Any, ...]:
