@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from longshore.cli.fields import as_fields, time_of
+from longshore.cli.listing import table_of_runs
 from longshore.cli.options import LONGEST_LIST, AsJson
 from longshore.cli.screen import Screen
+from longshore.cli.which import Which
 from longshore.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,52 +23,25 @@ app = typer.Typer(help="Look at orders for many runs, and abort them.", no_args_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Many:
+class Many(Which):
     """Which runs an order is for, where it is for many, and how it is given."""
 
-    status: Annotated[list[str] | None, typer.Option(help="Runs with this status. Repeatable.")] = None
-    routine: Annotated[str | None, typer.Option(help="Runs of this routine: its name, or name@version.")] = None
-    tag: Annotated[str | None, typer.Option(help="Runs with this tag.")] = None
-    queue: Annotated[str | None, typer.Option(help="Runs of this queue.")] = None
-    concurrency_key: Annotated[str | None, typer.Option("--key", help="Runs with this concurrency key.")] = None
-    batch_id: Annotated[str | None, typer.Option("--batch", help="Runs of this batch.")] = None
-    parent_id: Annotated[str | None, typer.Option("--parent", help="Sub-routines of this run.")] = None
-    created_after: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Created then or later, e.g. 2026-01-31T08:00Z.")
-    ] = None
-    created_before: Annotated[str | None, typer.Option(metavar="TIME", help="Created before then.")] = None
     everything: Annotated[bool, typer.Option("--all", help="Every run.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Order nothing: say how many runs fit, and show the first of them.")
+    ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")] = False
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it is done.")] = False
 
     def refuse_with_one(self) -> None:
         """What is of many only does not go with one RUN_ID. Raises UsageError."""
-        if self.detach:
-            raise UsageError("--detach is for many runs, and a RUN_ID names one\ngive conditions, or leave it out")
+        for name, given in (("--dry-run", self.dry_run), ("--detach", self.detach)):
+            if given:
+                raise UsageError(f"{name} is for many runs, and a RUN_ID names one\ngive conditions, or leave it out")
 
     def conditions(self) -> dict[str, Any]:
-        """The ones that were typed, as the client takes them; empty without any. Raises UsageError for a time that is
-        none."""
-        texts = ("routine", "tag", "queue", "concurrency_key", "batch_id", "parent_id")
-        found: dict[str, Any] = {"status": self.status or None} | {name: getattr(self, name) for name in texts}
-        found["created_after"] = _moment("created-after", self.created_after)
-        found["created_before"] = _moment("created-before", self.created_before)
-        found["all"] = self.everything or None
-        return {name: value for name, value in found.items() if value is not None}
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.utcoffset() is None:
-        raise UsageError(
-            f"--{option} {text!r} is no time with its zone\nwrite for example `--{option} 2026-01-31T08:00Z`"
-        )
-    return at
+        """See Which.conditions."""
+        return super().conditions() | ({"all": True} if self.everything else {})
 
 
 def order_many(screen: Screen, what: str, many: Many, *, run_id: str | None, reason: str) -> int:
@@ -82,10 +56,29 @@ def order_many(screen: Screen, what: str, many: Many, *, run_id: str | None, rea
     if run_id is not None:
         raise UsageError("a RUN_ID names one run, conditions name many\ngive the one or the others")
     bulk_of(what, which, reason, None)  # type: ignore[arg-type]  # refused here before anybody is asked
+    if many.dry_run:
+        asyncio.run(_preview(screen, what, which))
+        return 0
     said = ", ".join(f"{name}={_shown(value)}" for name, value in which.items())
     if not many.yes and not _agreed(f"{what} every run with {said}?" if "all" not in which else f"{what} EVERY run?"):
         return 1
     return asyncio.run(_order(screen, what, which, reason, detach=many.detach))
+
+
+async def _preview(screen: Screen, what: str, which: dict[str, Any]) -> None:
+    from longshore.cli.asking import asker
+
+    async with asker() as client:
+        found = await client.preview_runs(what, **which)
+    if screen.as_json:
+        screen.document(found)
+        return
+    fits = "over 100,000" if found["fits"] is None else str(found["fits"])
+    screen.text(f"{fits} runs fit; nothing is ordered")
+    if found["runs"]:
+        table_of_runs(screen, found["runs"])
+    if found["fits"] != len(found["runs"]):
+        screen.remark("these are the oldest; `longshore runs list` with the same conditions shows the newest")
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,8 @@ from longshore.cli.fork import fork
 from longshore.cli.groups import spread
 from longshore.cli.holding import pause, reschedule, resume
 from longshore.cli.keys import reset_key
-from longshore.cli.options import LONGEST_LIST, AsJson, RunId, a_value
+from longshore.cli.listing import list_runs
+from longshore.cli.options import AsJson, RunId, a_value
 from longshore.cli.replay import replay_check
 from longshore.cli.rerun import rerun
 from longshore.cli.screen import Screen, seconds, to_json
@@ -27,54 +28,7 @@ app.command("replay-check")(replay_check)
 for command in (fork, rerun, pause, resume, reschedule, metadata):
     app.command()(command)
 app.command("reset-key")(reset_key)
-
-
-@app.command("list")
-def list_runs(
-    status: Annotated[str | None, typer.Option(help="Only runs with this status, e.g. QUEUED.")] = None,
-    routine: Annotated[str | None, typer.Option(help="Only runs of this routine.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only runs of this batch.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Only runs of this schedule.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only runs in this queue.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only runs with this concurrency key.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=LONGEST_LIST, help="At most so many, the newest first.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """The newest runs."""
-    wanted = {
-        "status": status and status.upper(),
-        "routine": routine,
-        "tag": tag,
-        "queue": queue,
-        "concurrency_key": key,
-        "schedule": schedule,
-        "batch_id": batch,
-    }
-    asyncio.run(_list(Screen(as_json=as_json), wanted, limit))
-
-
-async def _list(screen: Screen, wanted: dict[str, str | None], limit: int) -> None:
-    from longshore.cli.asking import asker
-
-    async with asker() as client:
-        runs = await client.runs(**wanted, limit=limit)
-    if screen.as_json:
-        for run in runs:
-            screen.line(run)
-        return
-    if not runs:
-        screen.remark("no runs" + (" that fit" if any(wanted.values()) else " yet: `longshore trigger ROUTINE`"))
-        return
-    columns = ["RUN", "ROUTINE", "STATUS", "ATTEMPT#", "CREATED", "TOOK#", "WHY / TAGS"]
-    screen.table(columns, [_row(run) for run in runs])
-
-
-def _row(run: Any) -> list[Any]:
-    run = as_fields(run)
-    remark = why_text(run.get("why_waiting")) or ", ".join(run.get("tags") or [])
-    status = f"{run['status']} (cached)" if run.get("cached") else run["status"]
-    return [run["run_id"], routine_id(run), status, run["attempt"], time_of(run["created_at"]), took(run), remark]
+app.command("list")(list_runs)
 
 
 @app.command()

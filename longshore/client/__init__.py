@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from longshore.client.bulks import BulkHandle
 from longshore.client.client import Client
 from longshore.client.fields import Fields
+from longshore.client.looking import Listed
 from longshore.client.many import Batch, Started
 from longshore.client.orders import Order
 from longshore.client.outside import Completion
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "Completion",
     "Fields",
+    "Listed",
     "Order",
     "Run",
     "Started",

@@ -22,6 +22,7 @@ from longshore.client.fields import Fields, row, rows
 from longshore.client.fleet import drain
 from longshore.client.keys import KeyVerbs
 from longshore.client.link import Link
+from longshore.client.looking import LookVerbs
 from longshore.client.many_verbs import ManyVerbs
 from longshore.client.modules import module_name, module_of
 from longshore.client.orders import Order, OrderBook, RunOptions, patience
@@ -69,7 +70,7 @@ class _Open:
     tending: asyncio.Task[None]
 
 
-class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs):
+class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs, LookVerbs):
     """`async with Client() as client:` talks to the coordinator that the settings lead to.
 
     `modules` are those whose exceptions come back as their own class (names or modules). `on_waiting(run, why)` is
@@ -280,23 +281,6 @@ class Client(QueueVerbs, ManyVerbs, EventVerbs, KeyVerbs):
         if not is_run_id(text):
             raise UsageError(f"{text!r} is no run id: a UUID in canonical form (36 characters, lower case)")
         return Run(self._opened().talk, RunId(text))
-
-    async def runs(
-        self,
-        *,
-        status: str | None = None,
-        routine: str | None = None,
-        tag: str | None = None,
-        queue: str | None = None,
-        concurrency_key: str | None = None,
-        batch_id: str | None = None,
-        schedule: str | None = None,
-        limit: int = 50,
-    ) -> list[Fields]:
-        """The newest runs, as plain fields, the newest first."""
-        wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "batch_id": batch_id}
-        wanted |= {"schedule": schedule, "limit": limit}
-        return rows(await self.ask("runs", status=status, routine=routine, tag=tag, **wanted))
 
     @property
     def schedules(self) -> Schedules:

@@ -14,6 +14,7 @@ from longshore.client.client import ACCEPT_TIMEOUT, CONNECT_TIMEOUT, Client, Sec
 from longshore.client.conversation import ASK_TIMEOUT
 from longshore.client.events import EventVerbs
 from longshore.client.fields import Fields
+from longshore.client.looking import LookVerbs
 from longshore.client.many_verbs import ManyVerbs
 from longshore.client.orders import RunOptions
 from longshore.client.outside import Completion
@@ -21,6 +22,7 @@ from longshore.client.queues import SyncQueueVerbs
 from longshore.client.run import Run
 from longshore.client.schedules import SyncSchedules
 from longshore.client.sync_events import SyncEventVerbs
+from longshore.client.sync_looking import SyncLookVerbs
 from longshore.client.sync_many import SyncManyVerbs
 from longshore.client.sync_run import SyncRun
 from longshore.client.sync_thread import LoopThread
@@ -35,7 +37,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs):
+class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs, SyncLookVerbs):
     """`with SyncClient() as client:` has the verbs of Client without await."""
 
     def __init__(
@@ -142,23 +144,6 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs):
         """See Client.handle."""
         return SyncRun(self._opened(), self._client.handle(run_id))
 
-    def runs(
-        self,
-        *,
-        status: str | None = None,
-        routine: str | None = None,
-        tag: str | None = None,
-        queue: str | None = None,
-        concurrency_key: str | None = None,
-        batch_id: str | None = None,
-        schedule: str | None = None,
-        limit: int = 50,
-    ) -> list[Fields]:
-        """See Client.runs."""
-        wanted: dict[str, Any] = {"queue": queue, "concurrency_key": concurrency_key, "batch_id": batch_id}
-        wanted |= {"schedule": schedule, "limit": limit}
-        return self._opened().call(self._client.runs(status=status, routine=routine, tag=tag, **wanted))
-
     @property
     def schedules(self) -> SyncSchedules:
         """See Client.schedules."""
@@ -227,6 +212,9 @@ class SyncClient(SyncQueueVerbs, SyncManyVerbs, SyncEventVerbs):
         return self._opened().call(work)
 
     def _verbs(self) -> tuple[LoopThread, ManyVerbs]:
+        return self._opened(), self._client
+
+    def _looking(self) -> tuple[LoopThread, LookVerbs]:
         return self._opened(), self._client
 
     def _beside(self) -> tuple[LoopThread, EventVerbs]:

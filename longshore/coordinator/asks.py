@@ -8,14 +8,17 @@
 |               |         |                                   | with the call, reason and error in short         |
 | journal       | one     | after (seq), address (of a call)  | a page of its journal: core.parts.Recorded       |
 | why           | one     |                                   | why it waits, or None                            |
-| runs          |         | status, routine, tag, queue, concurrency_key, batch_id, | rows, newest first         |
-|               |         | schedule, limit, cursor (the last row's no)             |                            |
+| runs          |         | status (several), routine, version, tag, queue,   | rows, newest first               |
+|               |         | concurrency_key, batch_id, schedule, parent_id,   |                                  |
+|               |         | created_after, created_before, limit,             |                                  |
+|               |         | cursor (the last row's no)                        |                                  |
 | batch         |         | batch_id                          | the batch, and how many of its runs stand where  |
 | batches       |         | status, limit                     | rows, newest first                               |
 | schedules     |         | routine, limit, after (the last row's id)               | rows, by id                |
 | schedule      |         | id                                | its fields, with its arguments                   |
 | schedule_next |         | id, count                         | its next ticks                                   |
 | bulk          |         | bulk_id                           | how far a bulk order is                          |
+| bulk_preview  |         | order, filter, limit              | how many runs fit it now, and the first of them  |
 | bulks         |         | limit                             | rows, newest first                               |
 | workers       |         |                                   | rows                                             |
 | queues        |         | after (the last row's name), limit | rows, by name                                   |
@@ -33,7 +36,9 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore.coordinator import lists
 from longshore.coordinator.calendar import calendar
+from longshore.coordinator.params import LONGEST, Refused, limit, one_run, text, whole
 from longshore.coordinator.store import Queries, rfc3339
 from longshore.core.batches import ABORTED, OPEN, SEALED
 from longshore.core.errors import LongshoreError
@@ -44,26 +49,15 @@ from longshore.serialization.written import written
 
 _log = logging.getLogger("longshore.coordinator")
 
-LONGEST: Final = 1000
-LONGEST_TEXT: Final = 256
 OUTSIDE_SHOWN: Final = 5
 MOST_NEXT: Final = 100
 """How many ticks to come are told at once."""
 _FINAL: Final = frozenset(status.value for status in FINAL)
-_STATUSES: Final = frozenset(status.value for status in Status)
 _WAITS_FOR_CALLS: Final = (Status.HANGING, Status.SUSPENDED)
 
 Memory = dict[str, Any]
 """What the ledger says from memory for one question: `why` of the run, `workers`, `queues`, `now`; how long runs are
 `kept`."""
-
-
-class Refused(LongshoreError):
-    """The question cannot be answered; `rule` says why."""
-
-    def __init__(self, rule: str, text: str) -> None:
-        super().__init__(text)
-        self.rule = rule
 
 
 def answer(ask: Ask, queries: Queries, memory: Memory) -> Answer:
@@ -83,7 +77,7 @@ def answer(ask: Ask, queries: Queries, memory: Memory) -> Answer:
 
 
 def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    found = queries.run(_one(ask))
+    found = queries.run(one_run(ask))
     if found is None:
         raise _unknown(ask, memory)
     found["why_waiting"] = _why_of(found, queries, memory)
@@ -92,7 +86,7 @@ def _run(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _why(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    found = queries.run(_one(ask))
+    found = queries.run(one_run(ask))
     if found is None:
         raise _unknown(ask, memory)
     return _why_of(found, queries, memory)
@@ -134,39 +128,29 @@ def _counted(count: int, what: str) -> str:
 
 
 def _history(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    rows = queries.history(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
+    rows = queries.history(one_run(ask), after=whole(ask, "after", 0), limit=limit(ask, LONGEST))
     if not rows and not ask.params.get("after"):
         raise _unknown(ask, memory)
     return rows
 
 
 def _tree(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    rows, _ = queries.tree(_one(ask), after=_whole(ask, "after", 0), limit=_limit(ask, LONGEST))
+    rows, _ = queries.tree(one_run(ask), after=whole(ask, "after", 0), limit=limit(ask, LONGEST))
     if not rows and not ask.params.get("after"):
         raise _unknown(ask, memory)
     return rows
 
 
 def _runs(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    status = _text_param(ask, "status").upper()
-    if status and status not in _STATUSES:
-        raise Refused("status", f"{status!r} is no status; there are {', '.join(sorted(_STATUSES))}")
-    rows, _ = queries.runs(
-        status=status,
-        routine=_text_param(ask, "routine"),
-        tag=_text_param(ask, "tag"),
-        queue=_text_param(ask, "queue"),
-        key=_text_param(ask, "concurrency_key"),
-        batch_id=_text_param(ask, "batch_id"),
-        schedule=_text_param(ask, "schedule"),
-        limit=_limit(ask, 50),
-        cursor=_whole(ask, "cursor", 0) or None,
-    )
-    return rows
+    return lists.runs(ask, queries)
+
+
+def _bulk_preview(ask: Ask, queries: Queries, memory: Memory) -> Any:
+    return lists.preview(ask, queries)
 
 
 def _batch(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    batch_id = _text_param(ask, "batch_id")
+    batch_id = text(ask.params, "batch_id")
     found = queries.many.batch(batch_id)
     if found is None:
         raise Refused("unknown_batch", f"there is no batch {batch_id!r}")
@@ -174,14 +158,14 @@ def _batch(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _batches(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    status = _text_param(ask, "status").lower()
+    status = text(ask.params, "status").lower()
     if status not in ("", OPEN, SEALED, ABORTED):
         raise Refused("status", f"{status!r} is no status of a batch; there are {OPEN}, {SEALED}, {ABORTED}")
-    return queries.many.batches(status=status, limit=_limit(ask, 50))
+    return queries.many.batches(status=status, limit=limit(ask, 50))
 
 
 def _bulk(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    bulk_id = _text_param(ask, "bulk_id")
+    bulk_id = text(ask.params, "bulk_id")
     found = queries.many.bulk(bulk_id)
     if found is None:
         raise Refused("unknown_bulk", f"there is no bulk order {bulk_id!r}")
@@ -189,14 +173,14 @@ def _bulk(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _bulks(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    return queries.many.bulks(_limit(ask, 50))
+    return queries.many.bulks(limit(ask, 50))
 
 
 def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
     address = ask.params.get("address", "")
     if not isinstance(address, str):
         raise Refused("address", f"`address` must be a text, not {address!r}")
-    page = queries.journal(_one(ask), after=_whole(ask, "after", 0), address=address)
+    page = queries.journal(one_run(ask), after=whole(ask, "after", 0), address=address)
     if page is None:
         raise _unknown(ask, memory)
     if page.generation < 0:
@@ -205,8 +189,8 @@ def _journal(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _schedules(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    routine, after = _text_param(ask, "routine"), _text_param(ask, "after")
-    found = queries.schedules(routine=routine.partition("@")[0], after=after, limit=_limit(ask, LONGEST))
+    routine, after = text(ask.params, "routine"), text(ask.params, "after")
+    found = queries.schedules(routine=routine.partition("@")[0], after=after, limit=limit(ask, LONGEST))
     return [fields_of(schedule) for schedule in found]
 
 
@@ -217,7 +201,7 @@ def _schedule(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _schedule_next(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    schedule, count = _schedule_of(ask, queries), _whole(ask, "count", UPCOMING)
+    schedule, count = _schedule_of(ask, queries), whole(ask, "count", UPCOMING)
     if not 1 <= count <= MOST_NEXT:
         raise Refused("count", f"count is {count}; it must be from 1 to {MOST_NEXT}")
     table, now = schedule.plan.timetable, memory["now"]
@@ -235,7 +219,7 @@ def _schedule_next(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _schedule_of(ask: Ask, queries: Queries) -> Schedule:
-    name = _text_param(ask, "id")
+    name = text(ask.params, "id")
     found = queries.schedule(name)
     if found is None:
         raise Refused("unknown_schedule", f"there is no schedule {name!r}")
@@ -247,17 +231,17 @@ def _workers(ask: Ask, queries: Queries, memory: Memory) -> Any:
 
 
 def _queues(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    after, limit = _text_param(ask, "after"), _limit(ask, LONGEST)
-    return [row for row in memory["queues"] if row["name"] > after][:limit]
+    after, most = text(ask.params, "after"), limit(ask, LONGEST)
+    return [row for row in memory["queues"] if row["name"] > after][:most]
 
 
 def _dead(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    rows, _ = queries.dead_letters(limit=_limit(ask, 50), cursor=_whole(ask, "cursor", 0) or None)
+    rows, _ = queries.dead_letters(limit=limit(ask, 50), cursor=whole(ask, "cursor", 0) or None)
     return rows
 
 
 def _dead_letter(ask: Ask, queries: Queries, memory: Memory) -> Any:
-    number = _whole(ask, "id", 0)
+    number = whole(ask, "id", 0)
     found = queries.dead_letter(number)
     if found is None:
         raise Refused("unknown_letter", f"there is no dead letter {number}")
@@ -275,6 +259,7 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
     "tree": _tree,
     "journal": _journal,
     "runs": _runs,
+    "bulk_preview": _bulk_preview,
     "batch": _batch,
     "batches": _batches,
     "schedules": _schedules,
@@ -290,42 +275,10 @@ _FIND: Final[dict[str, Callable[[Ask, Queries, Memory], Any]]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------------------- parameters
-
-
-def _one(ask: Ask) -> str:
-    if len(ask.run_ids) != 1:
-        raise Refused("run_ids", f"`{ask.what}` is asked of one run, not of {len(ask.run_ids)}")
-    return ask.run_ids[0]
-
-
 def _unknown(ask: Ask, memory: Memory) -> Refused:
     kept = memory["kept"]
     text = f"there is no run {ask.run_ids[0]}; it may have been deleted: what has ended is kept {kept}"
     return Refused("unknown_run", text)
-
-
-def _limit(ask: Ask, usual: int) -> int:
-    limit = _whole(ask, "limit", usual)
-    if not 1 <= limit <= LONGEST:
-        raise Refused("limit", f"limit is {limit}; it must be from 1 to {LONGEST}")
-    return limit
-
-
-def _whole(ask: Ask, name: str, usual: int) -> int:
-    value = ask.params.get(name, usual)
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise Refused(name, f"`{name}` must be a whole number, not {value!r}")
-    return value
-
-
-def _text_param(ask: Ask, name: str) -> str:
-    value = ask.params.get(name) or ""
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise Refused(name, f"`{name}` must be a text of at most {LONGEST_TEXT} characters")
-    return value
 
 
 def _plain(value: Any) -> Any:

@@ -117,7 +117,7 @@ def fields_of(row: BulkRow, left: int | None = None) -> dict[str, Any]:
     return {
         "bulk_id": row.id,
         "what": row.what,
-        "filter": {name: _said(value) for name, value in msgspec.structs.asdict(row.filter).items() if value},
+        "filter": said_filter(row.filter),
         "status": row.status,
         "matched": row.matched,
         "done": row.done,
@@ -129,6 +129,11 @@ def fields_of(row: BulkRow, left: int | None = None) -> dict[str, Any]:
         "created_at": said_at(row.created_at),
         "finished_at": said_at(row.finished_at),
     }
+
+
+def said_filter(wanted: RunFilter) -> dict[str, Any]:
+    """The conditions that are given, as people and programs see them: times in RFC 3339."""
+    return {name: _said(value) for name, value in msgspec.structs.asdict(wanted).items() if value}
 
 
 def _said(value: Any) -> Any:

@@ -68,10 +68,37 @@ def test_why_it_is_run_again_stands_in_its_history(dev: Terminal) -> None:
 
 
 @pytest.mark.parametrize("verb", ["cancel", "rerun"])
-@pytest.mark.parametrize("option", ["--detach"])
+@pytest.mark.parametrize("option", ["--detach", "--dry-run"])
 def test_what_is_of_many_does_not_go_with_one_run(dev: Terminal, verb: str, option: str) -> None:
     run_id = dev.json("trigger", "add", "--arg", "a=1", "--delay", "1h")["run_id"]
     done = dev.run("runs", verb, run_id, option)
     assert done.returncode == 2 and f"{option} is for many runs" in done.stderr
     assert dev.json("runs", "show", run_id)["status"] == "DELAYED"
     dev.run("runs", "cancel", run_id)
+
+
+def test_lists_have_the_conditions_of_orders_and_as_many_rows_as_are_wanted(dev: Terminal) -> None:
+    late = ["--delay", "1h", "--tag", "listed"]
+    ids = [dev.json("trigger", "add", "--arg", "a=1", *late)["run_id"] for _ in range(3)]
+    dev.run("runs", "cancel", ids[0])
+    both = ("--status", "delayed", "--status", "CANCELED", "--tag", "listed", "--created-after", "2026-01-01T00:00Z")
+    assert [one["run_id"] for one in dev.lines("runs", "list", *both)] == ids[::-1]
+    assert len(dev.lines("runs", "list", *both, "--limit", "100000")) == 3
+    first = dev.lines("runs", "list", *both, "--limit", "2")
+    rest = dev.lines("runs", "list", *both, "--cursor", str(first[-1]["no"]))
+    assert [one["run_id"] for one in first + rest] == ids[::-1]
+    people = dev.run("runs", "list", *both, "--limit", "2")
+    assert f"--cursor {first[-1]['no']}" in people.stderr and ids[2] in people.stdout
+    assert dev.lines("runs", "list", "--tag", "listed", "--created-before", "2026-01-01T00:00Z") == []
+    parent = dev.json("trigger", "both", "--arg", "a=1", "--arg", "b=2", "--wait")["run_id"]
+    assert {one["parent_id"] for one in dev.lines("runs", "list", "--parent", parent)} == {parent}
+    assert len(dev.lines("runs", "list", "--parent", parent, "--version", "1.0.0")) == 3
+    wrong = dev.run("runs", "list", "--parent", "mine")
+    assert wrong.returncode == 2 and "no run id" in wrong.stderr
+    before = dev.json("runs", "cancel", "--tag", "listed", "--dry-run")
+    assert (before["what"], before["filter"], before["fits"]) == ("cancel", {"tag": "listed"}, 2)
+    assert [one["run_id"] for one in before["runs"]] == ids[1:]
+    said = dev.run("runs", "rerun", "--tag", "listed", "--dry-run").stdout
+    assert "1 runs fit; nothing is ordered" in said and ids[0] in said
+    assert {one["status"] for one in dev.lines("runs", "list", *both)} == {"DELAYED", "CANCELED"}
+    assert dev.json("runs", "cancel", "--tag", "listed", "--yes")["done"] == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from longshore.coordinator.store.tables import WAITED
+from longshore.core.bulks import RunFilter
 from longshore.core.changes import (
     Changes,
     NewCall,
@@ -45,7 +46,7 @@ def _list(book: Book, **filters: Any) -> list[RunId]:
     found: list[Any] = []
     cursor: int | None = None
     while True:
-        page, cursor = book.store.queries.runs(limit=7, cursor=cursor, **filters)
+        page, cursor = book.store.queries.runs(RunFilter(**filters), limit=7, cursor=cursor)
         found += [row["run_id"] for row in page]
         if cursor is None:
             return found
@@ -57,13 +58,13 @@ def test_lists_are_filtered_paged_and_newest_first(book: Book) -> None:
     book.commit(inserting(*queued, tags=["50%", 'a"b', "Ärger"]), inserting(*done, tags=["A"]))
     newest_first = [run.id for run in reversed([*queued, *done])]
     assert _list(book) == newest_first
-    assert _list(book, status="QUEUED") == newest_first[10:]
-    assert _list(book, status="COMPLETED") == newest_first[:10]
+    assert _list(book, status=["QUEUED"]) == newest_first[10:]
+    assert _list(book, status=["COMPLETED"]) == newest_first[:10]
     assert _list(book, routine="score") == newest_first[:10]
-    assert _list(book, tag='a"b', status="QUEUED") == newest_first[10:]
+    assert _list(book, tag='a"b', status=["QUEUED"]) == newest_first[10:]
     assert _list(book, tag="50%") == _list(book, tag="Ärger") == newest_first[10:]
     assert _list(book, tag="a") == _list(book, tag="50_") == []
-    assert _list(book, tag="A", routine="score", status="COMPLETED") == newest_first[:10]
+    assert _list(book, tag="A", routine="score", status=["COMPLETED"]) == newest_first[:10]
 
 
 def test_lists_are_filtered_by_queue_and_concurrency_key(book: Book) -> None:
@@ -76,10 +77,15 @@ def test_lists_are_filtered_by_queue_and_concurrency_key(book: Book) -> None:
     of_key = [ended.id, *(run.id for run in reversed(keyed))]
     assert _list(book, queue="gpu") == [*of_key, *(run.id for run in reversed(gpu))]
     assert _list(book, queue="default") == [run.id for run in reversed(plain)]
-    assert _list(book, key="acme") == _list(book, queue="gpu", key="acme") == of_key
-    assert _list(book, queue="gpu", key="acme", status="QUEUED") == of_key[1:]
-    assert _list(book, queue="GPU") == _list(book, key="a") == _list(book, queue="default", key="acme") == []
-    assert [row["concurrency_key"] for row in book.store.queries.runs(limit=1, queue="gpu")[0]] == ["acme"]
+    assert _list(book, concurrency_key="acme") == _list(book, queue="gpu", concurrency_key="acme") == of_key
+    assert _list(book, queue="gpu", concurrency_key="acme", status=["QUEUED"]) == of_key[1:]
+    assert (
+        _list(book, queue="GPU")
+        == _list(book, concurrency_key="a")
+        == _list(book, queue="default", concurrency_key="acme")
+        == []
+    )
+    assert [row["concurrency_key"] for row in book.store.queries.runs(RunFilter(queue="gpu"), limit=1)[0]] == ["acme"]
 
 
 def test_a_runs_fields_are_those_of_the_api(book: Book) -> None:
@@ -114,7 +120,7 @@ def test_a_run_says_its_priority_its_pool_its_times_and_its_attempts_where_they_
 
 def test_a_list_says_why_each_run_waits_in_the_words_of_why(book: Book) -> None:
     book.commit(inserting(a_run(Status.PENDING_VERSION)))
-    ((listed,), _) = book.store.queries.runs(status="PENDING_VERSION")
+    ((listed,), _) = book.store.queries.runs(RunFilter(["PENDING_VERSION"]))
     assert listed["why_waiting"]["kind"] == "version"
     assert set(listed["why_waiting"]) == {"kind", "text", "holders", "position", "since", "next_at"}
 

@@ -11,20 +11,22 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, func, select, text
+from sqlalchemy import Connection, Engine, Select, and_, case, func, select, text
 
 from longshore.coordinator.store.beginnings import shared_runs
+from longshore.coordinator.store.bulks import MOST_COUNTED
 from longshore.coordinator.store.columns import care_of, failure_of
 from longshore.coordinator.store.engines import reading
 from longshore.coordinator.store.faults import translated
 from longshore.coordinator.store.hints import SHORT_INPUT
+from longshore.coordinator.store.listing import fitting
 from longshore.coordinator.store.many import ManyQueries
 from longshore.coordinator.store.recordings import recorded
 from longshore.coordinator.store.schedules import read_found, read_listed
-from longshore.coordinator.store.shown import LISTED, letter_fields, rfc3339, run_fields, said_at, tree_fields
-from longshore.coordinator.store.tables import UNCOMPLETED, WAITED, call, history, run
+from longshore.coordinator.store.shown import LISTED, letter_fields, rfc3339, run_fields, said_at, tags_of, tree_fields
+from longshore.coordinator.store.tables import WAITED, call, history, run
 from longshore.coordinator.store.tables_beside import dead_letter, owner
+from longshore.core.bulks import EVERYTHING, RunFilter
 from longshore.core.care import fields as fields_of
 from longshore.core.ids import RunId
 from longshore.core.message import Recorded
@@ -64,34 +66,34 @@ class Queries:
         return fields
 
     def runs(
-        self,
-        *,
-        status: str = "",
-        routine: str = "",
-        tag: str = "",
-        queue: str = "",
-        key: str = "",
-        batch_id: str = "",
-        schedule: str = "",
-        limit: int = 50,
-        cursor: int | None = None,
+        self, wanted: RunFilter = EVERYTHING, *, schedule: str = "", limit: int = 50, cursor: int | None = None
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """The newest runs first, and the cursor for the next page (None: no more). `key` is a concurrency key."""
-        wanted = select(*LISTED).order_by(run.c.no.desc())
-        for condition in (*_conditions(status, routine, tag, batch_id), *_conditions_of_queue(queue, key)):
-            wanted = wanted.where(condition)
-        if schedule:
-            wanted = wanted.where(run.c.schedule_id == schedule, text("schedule_id <> ''"))
+        """The newest runs first that fit, and the cursor for the next page (None: no more)."""
+        chosen = select(*LISTED).where(*fitting(wanted, schedule=schedule)).order_by(run.c.no.desc())
         found: list[dict[str, Any]] = []
-        for row in self._scan(wanted, limit + 1, cursor):
+        for row in self._scan(chosen, limit + 1, cursor):
             fields = run_fields(row)
-            if tag and tag not in fields["tags"]:
+            if wanted.tag and wanted.tag not in fields["tags"]:
                 continue  # LIKE knows no upper and lower case
             if len(found) == limit:
                 return found, cursor
             found.append(fields)
             cursor = row["no"]
         return found, None
+
+    def preview(self, wanted: RunFilter, first: int) -> tuple[int | None, list[dict[str, Any]]]:
+        """How many runs fit (None: over 100,000), and the first of them, the oldest first."""
+        conditions = tuple(fitting(wanted))
+        if not wanted.tag:
+            shown = self._all(select(*LISTED).where(*conditions).order_by(run.c.no).limit(first))
+            counted = select(run.c.no).where(*conditions).limit(MOST_COUNTED + 1).subquery()
+            fits = int(self._one(select(func.count().label("fits")).select_from(counted))["fits"])
+        else:
+            rows = self._all(select(run.c.no, run.c.tags).where(*conditions).order_by(run.c.no).limit(MOST_COUNTED + 1))
+            numbers = [row["no"] for row in rows if wanted.tag in tags_of(row["tags"])]
+            fits = len(numbers) if len(rows) <= MOST_COUNTED else MOST_COUNTED + 1
+            shown = self._all(select(*LISTED).where(run.c.no.in_(numbers[:first])).order_by(run.c.no))
+        return fits if fits <= MOST_COUNTED else None, [run_fields(row) for row in shown]
 
     def _scan(self, wanted: Select[Any], at_once: int, cursor: int | None) -> Iterator[Mapping[str, Any]]:
         at_once = max(at_once, SCANNED)
@@ -250,31 +252,3 @@ class Queries:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _conditions(status: str, routine: str, tag: str, batch_id: str) -> Iterator[ColumnElement[bool]]:
-    if status:
-        yield run.c.status == status
-        if status != Status.COMPLETED:
-            yield text(UNCOMPLETED)  # type: ignore[misc]  # lets the partial index be used
-    if routine:
-        name, _, version = routine.partition("@")
-        yield run.c.routine == name
-        if version:
-            yield run.c.version == version
-    if batch_id:
-        yield text("batch_id <> ''")  # type: ignore[misc]
-        yield run.c.batch_id == batch_id
-    if tag:
-        yield text("tags <> ''")  # type: ignore[misc]
-        yield run.c.tags.contains(msgspec.json.encode(tag).decode(), autoescape=True)
-
-
-def _conditions_of_queue(queue: str, key: str) -> Iterator[ColumnElement[bool]]:
-    if queue:
-        yield run.c.queue == queue
-        if queue != "default":
-            yield text("queue <> 'default'")  # type: ignore[misc]  # lets the partial index be used, as below
-    if key:
-        yield run.c.concurrency_key == key
-        yield text("concurrency_key <> ''")  # type: ignore[misc]

@@ -140,6 +140,11 @@ def _size(ref: str) -> int | None:
     return None if not ref else int(msgspec.json.decode(ref)["size"])
 
 
+def tags_of(stored: str) -> list[str]:
+    """The tags of a run, from their column."""
+    return list(_json(stored, []))
+
+
 def _json(stored: str, empty: Any) -> Any:
     return empty if not stored else msgspec.json.decode(stored)
 
