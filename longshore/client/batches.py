@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from longshore.client.conversation import Conversation
-from longshore.core.errors import LongshoreError, NotYetAccepted, Rejected
+from longshore.core.errors import LongshoreError, NotYetAccepted, Rejected, UsageError
 from longshore.core.message import MAX_ITEMS, AbortBatch, OpenBatch, SealBatch
 from longshore.routines import Call
 
@@ -47,6 +47,8 @@ def in_order(
     Items are drawn only as fast as they are dealt with and taken. Where drawing fails, that is raised once all that
     was drawn before has been given. `forget` gets the items that were drawn in vain.
     """
+    if not isinstance(items, Iterable | AsyncIterable) or isinstance(items, str | bytes | Call):
+        raise UsageError(f"{items!r} is no list or generator of calls: write trigger_many(train(d) for d in many)")
     window: Window[T, R] = Window(act, forget)
     if isinstance(items, AsyncIterable):
         return _of_source(items, window)

@@ -139,7 +139,8 @@ def _too_large(message: Incoming, source: str, body: Cut) -> Unreadable:
 def _unreadable(message: Incoming, source: str, reason: str) -> Unreadable:
     size = message.body.size if isinstance(message.body, Cut) else len(message.body)
     kept = {"content_type": message.content_type, "message_id": message.message_id, "user_id": message.user_id}
-    waits = source == COMMANDS and is_json(message.content_type) and REPLY_KEY.fullmatch(message.reply_to)
+    foreign = is_json(message.content_type) or bytes(message.body[:1]) in (b"{", b"[")  # none of ours begins so
+    waits = source == COMMANDS and foreign and REPLY_KEY.fullmatch(message.reply_to)
     return Unreadable(
         source=source,
         reason=reason,

@@ -33,6 +33,12 @@ async def test_batches_over_one_mebibyte_are_split(client: Client, coordinator: 
     assert len(runs) == 50 and max(coordinator.bodies) <= 17
 
 
+@pytest.mark.parametrize("what", [5, "add", None])
+async def test_what_is_no_list_of_calls_is_refused_by_its_name(client: Client, what: Any) -> None:
+    with pytest.raises(UsageError, match="is no list or generator of calls"):
+        await client.trigger_many(what)
+
+
 async def test_a_bad_item_of_a_batch_fails_alone(client: Client, coordinator: Scripted) -> None:
     def calls() -> list[object]:
         return [add(1), slow(object()), add(2)]

@@ -63,3 +63,14 @@ async def test_a_foreign_program_hears_why_nobody_can_read_what_it_sent(site: Si
         "c-2",
     )
     assert "delay_ms" in answer["error"]["message"]
+
+
+async def test_one_that_forgot_to_say_that_it_is_json_hears_so(site: Site) -> None:
+    await site.coordinator()
+    caller = await site.caller()
+    body = b'{"type": "trigger", "routine": "t"}'
+    await caller.send(site.names.commands, "trigger", body, reply_to=caller.key, correlation_id="c-3", content_type="")
+    await caller.until(lambda: bool(caller.came))
+    answer = json.loads(caller.came[0].body)
+    assert answer["status"] == "REJECTED" and caller.came[0].correlation_id == "c-3"
+    assert "content_type: application/json" in answer["error"]["message"]
