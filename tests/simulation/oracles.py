@@ -138,9 +138,9 @@ class Oracle:
         self.seen["a debounced run was put off"] += 1
 
     def _rescheduled(self, changes: Changes, orders: list[Reschedule], now: datetime) -> None:
-        rows = [one.run_id for one in changes.history if one.valid and one.reason.startswith("rescheduled")]
+        last = {one.run_id: one.reason for one in changes.history if one.valid and one.from_status == one.to_status}
         for order in orders:
-            if order.run_id in rows and order.delay_ms is not None:
+            if last.get(order.run_id, "").startswith("rescheduled") and order.delay_ms is not None:
                 self._due[order.run_id] = now + milliseconds(order.delay_ms)
                 self.seen["a run was rescheduled"] += 1
 
