@@ -73,6 +73,16 @@ def test_the_same_order_sent_again_is_told_the_same_and_nothing_is_done() -> Non
     assert len(told(scene)) == 1
 
 
+def test_a_foreign_completion_that_comes_again_is_told_the_same() -> None:
+    world = waiting().world
+    order = CompleteToken(TOKEN, b"yes", reply_to="client", ask_id="c-1", plain=True)
+    for _ in range(2):
+        world.again(order)
+    first, again = (one.data for _, one in world.replies[-2:] if isinstance(one, Answer))
+    assert first == again and first["completed"]
+    assert complete(world, ask_id="c-2", plain=True).data["completed"] is False
+
+
 def test_two_completions_in_one_batch_are_one() -> None:
     scene = waiting()
     world = scene.world

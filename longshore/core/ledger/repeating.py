@@ -61,10 +61,8 @@ def _key(order: Request) -> str:
 
 
 def _remember(round_: Round, order: Request, key: str) -> None:
-    for said in reversed(round_.changes.replies.get(order.reply_to, [])):
-        if type(said) is Answer and said.ask_id == order.ask_id:
-            if said.error is not None:  # nothing was done: it is judged anew
-                return
-            round_.facts.answered[key] = said
-            round_.changes.answered.append(Answered(key, said, round_.now + KEPT))
-            return
+    replies = round_.changes.replies.get(order.reply_to)
+    said = replies[-1] if replies else None  # its answer is the last word of an order's rule
+    if type(said) is Answer and said.ask_id == order.ask_id and said.error is None:  # an error: nothing was done
+        round_.facts.answered[key] = said
+        round_.changes.answered.append(Answered(key, said, round_.now + KEPT))
