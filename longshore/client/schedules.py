@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar, Unpack, cast
 
 from longshore.client.conversation import Conversation
@@ -21,11 +21,14 @@ from longshore.core.schedules import (
     MOST_INPUT,
     MOST_SPREAD_MS,
     SHORTEST_MS,
+    UPCOMING,
     UTC_NAME,
+    ScheduledTick,
 )
 from longshore.routines import Call
 from longshore.routines.options import Duration, TriggerOptions, to_message
 from longshore.routines.routine import Routine
+from longshore.routines.ticks import with_tick
 from longshore.serialization.arguments import encode_arguments
 
 T = TypeVar("T")
@@ -209,6 +212,9 @@ def order_of(
 
 
 _OWN: Final = frozenset(ScheduleOptions.__annotations__) - frozenset(RunOptions.__annotations__)
+_SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_SOME_TICK: Final = ScheduledTick("a schedule", _SOME_DAY, _SOME_DAY, upcoming=[_SOME_DAY] * UPCOMING)
+"""What stands for the tick while arguments are tried."""
 _OF_ONE_RUN: Final = {
     "delay": "take another time, or spread",
     "batch_id": "a batch is one client's",
@@ -240,7 +246,8 @@ def _order_of(
         return call.routine.name, _input(*call.arguments), call.options or Options()
     if isinstance(what, Routine):
         given, named = plain_arguments(args, kwargs)
-        what(*given, **named).take()  # raises ArgumentError where they do not fit; its defaults are those of its day
+        # Raises ArgumentError where they do not fit, given a tick; defaults are those of its day.
+        what.signature.bind(*with_tick(what.function, given, named, _SOME_TICK))
         return what.name, _input(given, named), to_message(options)
     if not isinstance(what, str):
         raise UsageError(

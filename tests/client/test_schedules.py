@@ -11,6 +11,7 @@ from longshore.client import Client
 from longshore.client.schedules import PAGE
 from longshore.core.errors import ArgumentError, EncodingError, Rejected, UsageError
 from longshore.core.message import Ask, CreateSchedule, DeleteSchedule, Options, PauseSchedule, ResumeSchedule
+from longshore.core.schedules import ScheduledTick
 from longshore.routines import define
 from longshore.serialization.arguments import encode_arguments
 from tests.client.scripted import Scripted
@@ -71,6 +72,23 @@ async def test_the_other_orders_name_their_schedule_and_who_says_so(client: Clie
     await client.schedules.delete("s")
     assert all(order.by for order in coordinator.schedule_orders)
     assert sent(coordinator) == [PauseSchedule("s"), ResumeSchedule("s"), DeleteSchedule("s")]
+
+
+@define.action(name="told", version="1.0.0")
+def told(city: str, schedule: ScheduledTick) -> None: ...
+
+
+@define.action(name="payload", version="1.0.0")
+def payload(tick: dict[str, Any]) -> None: ...
+
+
+async def test_arguments_are_tried_with_a_tick_in_its_place(client: Client, coordinator: Scripted) -> None:
+    await client.schedules.create(told, kwargs={"city": "Bern"}, every="1h")
+    await client.schedules.create(payload, every="1h")
+    wanted = encode_arguments([], {"city": "Bern"}).inline()
+    assert [order.input for order in sent(coordinator)] == [wanted, b""], "the tick itself does not travel"
+    with pytest.raises(ArgumentError, match="city"):
+        await client.schedules.create(told, every="1h")
 
 
 async def test_lists_come_in_pages_and_ticks_as_times(client: Client, coordinator: Scripted) -> None:
