@@ -27,6 +27,7 @@ MANY = 1000
 AT_ONCE = (CRASHES_TO_BLOCK, CRASHES_TO_BLOCK + 1)
 """How often a body is executed that kills its worker at once, until a person is needed: the first time the ledger may
 not have heard that it began."""
+UNDER_WAY_OR_DONE = ("QUEUED", "DISPATCHED", "EXECUTING", "HANGING", "COMPLETED")
 TIMES_BLOCKED = "SELECT count(*) FROM history WHERE run_id = ? AND to_status = 'BLOCKED'"
 
 
@@ -46,7 +47,7 @@ async def crew_of(house: House, pool: str, *, processes: int = 1) -> Part:
 async def resumed(house: House, run: Run[Any], reason: str) -> dict[str, Any]:
     """`longshore runs resume`; the history row of it."""
     told = await asyncio.to_thread(house.json, "runs", "resume", run.id, "--reason", reason)
-    assert told["run_id"] == run.id and told["status"] in ("QUEUED", "DISPATCHED", "EXECUTING", "COMPLETED")
+    assert told["run_id"] == run.id and told["status"] in UNDER_WAY_OR_DONE
     rows = [row for row in await run.history() if row["from_status"] == "BLOCKED"]
     assert len(rows) == 1 and rows[0]["to_status"] == "QUEUED" and rows[0]["valid"]
     assert rows[0]["reason"].startswith("resumed by ") and rows[0]["reason"].endswith(f": {reason}")
