@@ -110,6 +110,7 @@ def heed_supervisor(drain: Callable[[], None]) -> None:
         loop.remove_reader(ends.over)
         with contextlib.suppress(OSError):
             os.dup2(ends.stderr, _STDERR)
+            Tail(ends.told)  # who is writing still, into a pipe that nobody else reads, comes to its end
         drain()
 
     loop.add_reader(ends.over, over)

@@ -8,6 +8,7 @@ import resource
 import signal
 import stat
 import subprocess
+import sys
 import uuid
 
 import pytest
@@ -346,6 +347,16 @@ def processor_time(terminal: Terminal, words: tuple[str, ...], enough: float) ->
     return min(taken)
 
 
+def bound(terminal: Terminal) -> float:
+    """Half a second, on a machine that loads the libraries of a command in a sixth of it; more on one that is slower,
+    or whose processors others share just now."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    libraries = "import typer, rich.console, rich.table, pydantic"
+    subprocess.run([sys.executable, "-c", libraries], env=os.environ | terminal.environment, check=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return max(0.5, 3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Bytecode is written and found again, as when installed, whatever this shell says of it."""
@@ -355,11 +366,13 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize("words", [("--help",), ("runs", "list", "--help"), ("trigger", "--help"), ("--version",)])
 def test_help_answers_at_once(terminal: Terminal, compiled: dict[str, str], words: tuple[str, ...]) -> None:
     terminal.environment.update(compiled)
-    assert processor_time(terminal, words, 0.5) < 0.5
+    processor_time(terminal, words, 99)  # everything is compiled
+    assert processor_time(terminal, words, enough := bound(terminal)) < enough
 
 
 def test_a_list_is_there_at_once(dev: Terminal, compiled: dict[str, str]) -> None:
-    assert processor_time(Terminal(dev.folder, compiled), ("runs", "list"), 0.5) < 0.5
+    terminal = Terminal(dev.folder, compiled)
+    assert processor_time(terminal, ("runs", "list"), enough := bound(terminal)) < enough
 
 
 def test_a_command_loads_no_other(terminal: Terminal) -> None:

@@ -13,7 +13,7 @@ from tests.support.wait import eventually_sync
 
 NEVER_TYPED = {"batch_id"}
 """What the command line has another way for: a batch is a file of triggers."""
-OTHER_WORDS = {"attempt_timeout": "timeout", "tags": "tag", "metadata": "metadata_json", "debounce": "debounce_key"}
+OTHER_WORDS = {"debounce": "debounce_key"}
 
 
 def test_every_option_of_a_trigger_can_be_typed() -> None:

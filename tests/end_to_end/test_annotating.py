@@ -137,7 +137,7 @@ async def test_a_foreign_program_annotates_and_the_same_message_again_changes_no
     one = {"body": body, "message_id": "m-1"}
     first, again, refused = await run_foreign(house, [one, one, {"body": wrong}], answers=3)
     assert first["body"]["data"] == {"run_id": run.id, "status": "DELAYED", "values": {"n": 3}}
-    assert again["body"]["data"] == {"run_id": run.id, "status": "DELAYED", "values": {}}
+    assert again["body"]["data"] == {"run_id": run.id, "status": "DELAYED", "values": {"n": 3}}
     assert refused["body"]["error"]["rule"] == "edits"
     assert await run.metadata.get() == {"n": 3} and (await run.info()).tags == ["far"]
     await run.cancel()
