@@ -89,6 +89,8 @@ class Events:
         """Ask. What is committed from the moment of asking on is kept: who gets the question misses nothing after
         it."""
         if not self._leaving.wanted:
+            if not await self._is_anybody_there(bus):
+                return False
             self._at = self._leaving.passed = await self._in_thread(self._tail.newest)
             self._leaving.wanted = True
         headers = self._headers(self._number) | ({"anew": 1} if self._anew else {})
@@ -101,6 +103,11 @@ class Events:
         else:  # nobody knows yet
             await self._give_up_the_oldest()
         return self._heard
+
+    async def _is_anybody_there(self, bus: Bus) -> bool:
+        """A word without a number, before anything is kept: while nobody listens it is all that is done."""
+        (sent,) = await bus.publish([self._outgoing(NOTHING, {})], timeout=PUBLISH_TIMEOUT)
+        return not sent.returned
 
     async def _stop_keeping(self) -> None:
         self._heard, self._anew = False, True
